@@ -1,0 +1,205 @@
+//! Interval timers: setitimer(2).
+//!
+//! Real and monotonic timers are callouts. Virtual and profiling timers count the CPU time of the whole
+//! process; they are looked at as often as it could at most have run out, given the number of vcpus.
+//!
+//! Differs from NetBSD: the virtual timer counts system time too; an absolute wall-clock step does not
+//! move the real timer.
+//!
+//! Sources: `kern_time.c: dosetitimer`; setitimer(2).
+
+use crate::callout::{Call, CalloutId};
+use crate::kernel::Kernel;
+use crate::sync::{Mutex, Rank};
+use core::time::Duration;
+use lwp_abi::errno::Errno;
+use lwp_abi::signal::{Siginfo, Signo};
+use std::sync::Arc;
+
+/// The closest that two looks at a CPU-time timer come.
+const CPU_LOOK_MIN: Duration = Duration::from_micros(500);
+
+/// Which timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// ITIMER_REAL: SIGALRM.
+    Real,
+    /// ITIMER_VIRTUAL: SIGVTALRM.
+    Virtual,
+    /// ITIMER_PROF: SIGPROF.
+    Prof,
+    /// ITIMER_MONOTONIC: SIGALRM.
+    Monotonic,
+}
+
+impl Which {
+    /// From the number of setitimer(2).
+    ///
+    /// # Errors
+    /// EINVAL.
+    pub fn new(number: i32) -> Result<Self, Errno> {
+        match number {
+            0 => Ok(Self::Real),
+            1 => Ok(Self::Virtual),
+            2 => Ok(Self::Prof),
+            3 => Ok(Self::Monotonic),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Real => 0,
+            Self::Virtual => 1,
+            Self::Prof => 2,
+            Self::Monotonic => 3,
+        }
+    }
+
+    fn signal(self) -> Signo {
+        match self {
+            Self::Real | Self::Monotonic => Signo::SIGALRM,
+            Self::Virtual => Signo::SIGVTALRM,
+            Self::Prof => Signo::SIGPROF,
+        }
+    }
+
+    fn counts_cpu(self) -> bool {
+        matches!(self, Self::Virtual | Self::Prof)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Itimer {
+    /// When it expires, on its own clock.
+    expires: Option<Duration>,
+    interval: Duration,
+    callout: Option<CalloutId>,
+}
+
+/// The four timers of a process.
+#[derive(Debug)]
+pub struct Itimers {
+    timers: Mutex<[Itimer; 4]>,
+}
+
+impl Itimers {
+    pub(crate) fn new() -> Self {
+        Self {
+            timers: Mutex::new(Rank::Timers, Default::default()),
+        }
+    }
+
+    /// For a fork child, which inherits none.
+    pub(crate) fn clear(&self) {
+        *self.timers.lock() = Default::default();
+    }
+}
+
+impl Kernel {
+    fn itimer_now(&self, which: Which) -> Duration {
+        if which.counts_cpu() {
+            self.machine.process_cpu()
+        } else {
+            self.machine.monotonic()
+        }
+    }
+
+    /// Interval and time to the next expiry, both zero if it is not armed.
+    pub fn itimer_get(&self, which: Which) -> (Duration, Duration) {
+        let timers = self.itimers.timers.lock();
+        let timer = &timers[which.index()];
+        let now = self.itimer_now(which);
+        timer
+            .expires
+            .map_or((Duration::ZERO, Duration::ZERO), |at| {
+                // An armed timer never reads as disarmed.
+                (
+                    timer.interval,
+                    at.saturating_sub(now).max(Duration::from_micros(1)),
+                )
+            })
+    }
+
+    /// Arms a timer to expire after `value` and then every `interval` (if not zero); `value` zero
+    /// disarms it.
+    pub fn itimer_set(&self, which: Which, interval: Duration, value: Duration) {
+        let mut timers = self.itimers.timers.lock();
+        let timer = &mut timers[which.index()];
+        if let Some(old) = timer.callout.take() {
+            self.callouts.cancel(old);
+        }
+        timer.interval = interval;
+        timer.expires = (!value.is_zero()).then(|| self.itimer_now(which).saturating_add(value));
+        if let Some(expires) = timer.expires {
+            timer.callout = Some(self.itimer_look(which, expires));
+        }
+    }
+
+    /// Schedules the next look at a timer.
+    fn itimer_look(&self, which: Which, expires: Duration) -> CalloutId {
+        let at = if which.counts_cpu() {
+            let left = expires.saturating_sub(self.machine.process_cpu());
+            let vcpus = u32::try_from(self.machine.ncpu())
+                .unwrap_or(u32::MAX)
+                .max(1);
+            self.machine
+                .monotonic()
+                .saturating_add((left / vcpus).max(CPU_LOOK_MIN))
+        } else {
+            expires
+        };
+        self.timeout(
+            at,
+            Call::Run(Box::new(move |kernel| kernel.itimer_due(which))),
+        )
+    }
+
+    fn itimer_due(self: &Arc<Self>, which: Which) {
+        let expired = {
+            let mut timers = self.itimers.timers.lock();
+            let timer = &mut timers[which.index()];
+            timer.callout = None;
+            let Some(expires) = timer.expires else { return };
+            let now = self.itimer_now(which);
+            let expired = now >= expires;
+            if expired {
+                timer.expires = next_expiry(expires, timer.interval, now);
+            }
+            if let Some(expires) = timer.expires {
+                timer.callout = Some(self.itimer_look(which, expires));
+            }
+            expired
+        };
+        if expired {
+            self.psignal(&Siginfo::timer(which.signal(), 0));
+        }
+    }
+}
+
+/// The first expiry after `now`; missed ones are skipped.
+fn next_expiry(expired: Duration, interval: Duration, now: Duration) -> Option<Duration> {
+    if interval.is_zero() {
+        return None;
+    }
+    let next = expired.saturating_add(interval);
+    if next > now {
+        return Some(next);
+    }
+    let missed = now.saturating_sub(expired).as_nanos() / interval.as_nanos();
+    let skip = interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
+    Some(expired.saturating_add(skip).saturating_add(interval))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_expiries_are_skipped_but_the_rhythm_is_kept() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_expiry(ms(100), ms(10), ms(101)), Some(ms(110)));
+        assert_eq!(next_expiry(ms(100), ms(10), ms(135)), Some(ms(140)));
+        assert_eq!(next_expiry(ms(100), ms(0), ms(135)), None);
+    }
+}

@@ -1,0 +1,315 @@
+//! What the kernel asks of the machine below it.
+//!
+//! Two machines exist: `lwp-machine` (x86-64, Linux) and `lwp-sim` (deterministic, virtual time).
+//! The kernel never names Linux; the machine never decides what NetBSD does.
+//!
+//! All methods are synchronous and, unless they say otherwise, never block in the host. They are
+//! called from vcpus only, with no kernel lock held that the machine could want: the machine calls
+//! nothing of the kernel but [`crate::Kernel::run_vcpu`] on threads it starts.
+
+use crate::Kernel;
+use crate::ctx::{Fpu, Fxsave, Trap, Uppers, UserCtx};
+use core::ops::Range;
+use core::time::Duration;
+use lwp_abi::mman::Prot;
+use lwp_abi::signal::{Siginfo, Signo};
+use std::sync::Arc;
+
+/// Index of a vcpu, from 0; also what the guest sees in `lc_curcpu`.
+pub type CpuId = usize;
+
+/// First address that is not the guest's. NetBSD's own top, 0x7f7ffffff000, is given up.
+pub const GUEST_BOUND: u64 = 0x5000_0000_0000;
+
+/// First address a guest may map. Trampolines of a non-PIE image may use room from here.
+pub const GUEST_START: u64 = 0x1_0000;
+
+/// Entering and leaving user mode, and the FP state that stays in registers meanwhile.
+pub trait UserMode {
+    /// Runs the guest in `cx` until something happens.
+    ///
+    /// Loads the rest of the FP state first when it is not live. Returns [`Trap::Preempted`] without
+    /// running anything when a kick came since the last return.
+    fn enter(&self, cx: &mut UserCtx) -> Trap;
+
+    /// Takes all FP state of `cx` out of this vcpu's registers, so that another LWP can run here and
+    /// this one elsewhere.
+    fn switch_out(&self, cx: &mut UserCtx);
+
+    /// The FP state of `cx` as NetBSD shows it. Leaves the state as it is.
+    fn fpu_image(&self, cx: &mut UserCtx) -> Fxsave;
+
+    /// Replaces the FP state of `cx` by `image`, upper halves cleared; reserved MXCSR bits are dropped.
+    fn fpu_install(&self, cx: &mut UserCtx, image: &Fxsave);
+
+    /// The FP state of `cx`, upper halves included, for a new LWP.
+    fn fpu_clone(&self, cx: &mut UserCtx) -> Fpu;
+
+    /// What of `cx`'s state [`UserMode::fpu_image`] does not show, if it is not all zero.
+    fn uppers(&self, cx: &mut UserCtx) -> Option<Uppers>;
+
+    /// Puts back what [`UserMode::uppers`] gave; after `fpu_install`.
+    fn set_uppers(&self, cx: &mut UserCtx, uppers: &Uppers);
+}
+
+/// A guest address could not be read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadAddress;
+
+/// What backs a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// Zeroed memory; `shared` is inherited as the same memory by fork.
+    Anon {
+        /// MAP_SHARED.
+        shared: bool,
+        /// A stack: no huge pages.
+        stack: bool,
+    },
+    /// A file of the host.
+    File {
+        /// The host's descriptor.
+        fd: i32,
+        /// Page-aligned offset in bytes.
+        offset: u64,
+        /// MAP_SHARED.
+        shared: bool,
+    },
+}
+
+/// What [`Memory::advise`] can be told. Names and effects are madvise(2)'s and minherit(2)'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named after madvise(2) and minherit(2)")]
+pub enum Advice {
+    Normal,
+    Random,
+    Sequential,
+    WillNeed,
+    /// The contents may go; private anonymous memory only.
+    Free,
+    /// Not inherited by fork.
+    InheritNone,
+    /// Zeroed in a fork child.
+    InheritZero,
+    /// Inherited as a copy (the default).
+    InheritCopy,
+}
+
+/// The host refused; the number is the host's own errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{call}: host error {errno}")]
+pub struct HostErr {
+    /// The host call that failed.
+    pub call: &'static str,
+    /// Its errno.
+    pub errno: i32,
+}
+
+/// The guest's address space: copying, and the host's side of mappings.
+///
+/// Ranges given to the mapping calls are page aligned and inside `GUEST_START..GUEST_BOUND`
+/// (`vm` sees to that); the copy calls check for themselves.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "the error type says all there is"
+)]
+pub trait Memory {
+    /// copyin(9): reads `to.len()` bytes of guest memory. Part of `to` may have been written on error.
+    fn copyin(&self, from: u64, to: &mut [u8]) -> Result<(), BadAddress>;
+
+    /// copyout(9): writes guest memory. Part may have been written on error.
+    fn copyout(&self, from: &[u8], to: u64) -> Result<(), BadAddress>;
+
+    /// copyinstr(9): reads up to and including a NUL, at most `to.len()` bytes.
+    ///
+    /// Returns the length without the NUL, or `None` if no NUL was among the first `to.len()`.
+    /// Reads no byte behind the NUL, so a string may end at an unmapped page.
+    fn copyinstr(&self, from: u64, to: &mut [u8]) -> Result<Option<usize>, BadAddress>;
+
+    /// One aligned 32-bit store, for the lwpctl blocks, which other LWPs read at any time.
+    fn store_u32(&self, value: u32, to: u64) -> Result<(), BadAddress>;
+
+    /// Maps `at`, replacing what was there. Executable pages get their system-call sites patched.
+    fn map(&self, at: Range<u64>, prot: Prot, backing: Backing) -> Result<(), HostErr>;
+
+    /// Unmaps `at`; holes are fine.
+    fn unmap(&self, at: Range<u64>) -> Result<(), HostErr>;
+
+    /// Changes protection; text that becomes executable is patched, text that becomes writable loses
+    /// its patches first.
+    fn protect(&self, at: Range<u64>, prot: Prot) -> Result<(), HostErr>;
+
+    /// Gives advice.
+    fn advise(&self, at: Range<u64>, advice: Advice) -> Result<(), HostErr>;
+
+    /// Moves a mapping's pages from `from` to `to` (same length or grown), `from` being unmapped.
+    fn relocate(&self, from: Range<u64>, to: Range<u64>) -> Result<(), HostErr>;
+}
+
+/// The passing of time.
+pub trait Clocks {
+    /// CLOCK_MONOTONIC: never steps.
+    fn monotonic(&self) -> Duration;
+    /// CLOCK_REALTIME since the epoch.
+    fn realtime(&self) -> Duration;
+    /// CPU time used by this process, all vcpus.
+    fn process_cpu(&self) -> Duration;
+}
+
+/// Something from outside that the kernel has to know.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A descriptor or other source registered with [`Poller::poll_add`] has changed.
+    Ready {
+        /// As given at registration.
+        token: u64,
+        /// What it is ready for now.
+        ready: Ready,
+    },
+    /// A job given to [`Poller::run_blocking`] is done.
+    Done {
+        /// As given with the job.
+        token: u64,
+    },
+    /// A signal reached the host process from outside.
+    Signal {
+        /// NetBSD's number.
+        signo: Signo,
+        /// Sender and code, translated.
+        info: Siginfo,
+    },
+}
+
+bitflags::bitflags! {
+    /// Readiness of a host descriptor, in poll(2)'s sense.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Ready: u32 {
+        /// Something to read, or a connection to accept.
+        const IN = 1;
+        /// Room to write, or a connect is done.
+        const OUT = 2;
+        /// Urgent data.
+        const PRI = 4;
+        /// An error is pending.
+        const ERR = 8;
+        /// Hung up, both directions.
+        const HUP = 0x10;
+        /// The peer closed its writing side.
+        const RDHUP = 0x20;
+    }
+}
+
+/// How long [`Poller::poll`] may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// Until something happens or CLOCK_MONOTONIC reaches this.
+    Until(Duration),
+    /// Until something happens.
+    Forever,
+}
+
+/// The host cannot watch this descriptor, because it is always ready (regular files, some devices).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlwaysReady;
+
+/// Host descriptors and other sources of events; where idle vcpus wait.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "the error type says all there is"
+)]
+pub trait Poller {
+    /// Collects events into `events` (cleared first), waiting as long as `wait` says.
+    ///
+    /// May return early, with nothing, when [`Vcpus::wake_one`] or [`Vcpus::kick`] was called.
+    fn poll(&self, cpu: CpuId, wait: Wait, events: &mut Vec<Event>);
+
+    /// Watches a host descriptor, edge triggered, in every direction, until [`Poller::poll_del`].
+    fn poll_add(&self, fd: i32, token: u64) -> Result<(), AlwaysReady>;
+
+    /// Stops watching. Must come before the descriptor is closed or replaced.
+    fn poll_del(&self, fd: i32);
+
+    /// What the descriptor is ready for at this moment (poll(2) with zero time-out).
+    fn ready_now(&self, fd: i32) -> Ready;
+
+    /// Runs a job that may block in the host on a helper thread, then reports [`Event::Done`].
+    /// The job may take no kernel lock.
+    fn run_blocking(&self, token: u64, job: Box<dyn FnOnce() + Send>);
+}
+
+/// How a process ends on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitWith {
+    /// `_exit(code)`; only the low 8 bits reach the parent.
+    Code(i32),
+    /// Killed by a signal; the host dies by the twin, or exits with 128 + N where there is none.
+    Signal(Signo),
+}
+
+/// Which side of a fork this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forked {
+    /// The parent, with the child's pid.
+    Parent(i32),
+    /// The child, with its pid: one vcpu, the calling one, is left, and is vcpu 0 from now on.
+    Child {
+        /// Own pid.
+        pid: i32,
+    },
+}
+
+/// The vcpus and the host process around them.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "the error type says all there is"
+)]
+pub trait Vcpus {
+    /// How many vcpus there are; fixed.
+    fn ncpu(&self) -> usize;
+
+    /// The vcpu this host thread is.
+    fn current(&self) -> CpuId;
+
+    /// Starts the host thread of vcpu `cpu`, which then calls `kernel.run_vcpu(cpu)`.
+    fn start(&self, kernel: Arc<Kernel>, cpu: CpuId);
+
+    /// Makes vcpu `cpu` leave user mode soon (IPI). Cheap when it is already on its way.
+    fn kick(&self, cpu: CpuId);
+
+    /// Wakes one vcpu that waits in [`Poller::poll`], if any.
+    fn wake_one(&self);
+
+    /// Asks that vcpu `cpu`, the calling one, be kicked at `at` (CLOCK_MONOTONIC) at the latest. Later
+    /// requests replace earlier ones only if sooner; the request lapses when it has fired.
+    fn tick_at(&self, cpu: CpuId, at: Duration);
+
+    /// The top of a vcpu's loop, nothing held: waits here while another vcpu forks or execs.
+    fn stop_point(&self, cpu: CpuId);
+
+    /// Whether somebody waits for the vcpus to come to their stop points.
+    fn stop_wanted(&self) -> bool;
+
+    /// Claims the right to fork; `false` while another vcpu has it (yield, then try again).
+    fn begin_fork(&self) -> bool;
+
+    /// Brings the other vcpus to their stop points, forks the host process, and lets them go on.
+    /// Gives up the claim of [`Vcpus::begin_fork`].
+    fn fork(&self, cpu: CpuId) -> Result<Forked, HostErr>;
+
+    /// Ends the host process. Only the sim machine returns from this; the kernel then stops its vcpus.
+    fn exit(&self, with: ExitWith);
+
+    /// Stops the host process as by job control, with the default action of `signo`'s twin; returns
+    /// when it is continued.
+    fn stop_process(&self, signo: Signo);
+
+    /// Fills `buf` with random bytes.
+    fn random(&self, buf: &mut [u8]);
+}
+
+/// All of it.
+pub trait Machine: UserMode + Memory + Clocks + Poller + Vcpus + Send + Sync + 'static {}
+
+impl<T: UserMode + Memory + Clocks + Poller + Vcpus + Send + Sync + 'static> Machine for T {}

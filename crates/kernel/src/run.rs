@@ -1,0 +1,357 @@
+//! The two loops: a vcpu's, which picks LWPs and polls them, and an LWP's, which alternates between
+//! user mode and the kernel.
+//!
+//! ```text
+//! vcpu:  stop_point → pick → poll the LWP's future → queue it again, or leave it to its waker
+//! LWP:   userret → enter (user mode) → trap → system call, fault or preemption → userret …
+//! ```
+//! `userret` is the user boundary of lwp.md 1.8: the one place where an LWP stops for suspension, exits,
+//! takes signals and loses the vcpu.
+//!
+//! # Invariants
+//! 1. A future is polled by one vcpu at a time: only the one that took the LWP off a run queue.
+//! 2. The post-poll look at the state and a waker's look at `on_cpu` are both under lwp_lock, so a
+//!    woken LWP is queued by exactly one of them.
+//!
+//! Sources: `kern_synch.c: mi_switch`, `kern_lwp.c: lwp_userret`; design section 4.
+
+use crate::callout::Call;
+use crate::ctx::{Fault, FaultKind, Trap};
+use crate::kernel::Kernel;
+use crate::lwp::{CurLwp, Lwp, LwpFlags};
+use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Waker};
+use core::time::Duration;
+use lwp_abi::errno::Errno;
+use lwp_abi::lwp::LwpState as LwpStat;
+use lwp_abi::ucontext::PSL_C;
+use std::sync::Arc;
+
+/// x86 vector of a page fault, as frames show it.
+const T_PAGEFLT: u32 = 14;
+
+/// What a successful system call returns in RAX and RDX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ret(pub u64, pub u64);
+
+impl Ret {
+    /// Success without a value.
+    pub const ZERO: Self = Self(0, 0);
+}
+
+/// How a system call ends without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A positive errno, carry set.
+    Failed(Errno),
+    /// ERESTART: the call is made again after signals have been dealt with.
+    Restart,
+    /// EJUSTRETURN: the registers are as the guest is to see them.
+    AsSet,
+    /// The LWP is no more.
+    Gone,
+}
+
+impl From<Errno> for Ended {
+    fn from(errno: Errno) -> Self {
+        Self::Failed(errno)
+    }
+}
+
+/// The result of a system call.
+pub type SysResult = Result<Ret, Ended>;
+
+/// A system call that had to sleep.
+pub type Sleeping<'a> = Pin<Box<dyn Future<Output = SysResult> + Send + 'a>>;
+
+/// What a system call came to.
+pub enum Outcome<'a> {
+    /// It is done.
+    Done(SysResult),
+    /// It waits.
+    Sleep(Sleeping<'a>),
+    /// It is `_lwp_park`, the commonest sleep: its state is in the LWP.
+    Park,
+}
+
+/// The system calls on top of the kernel.
+pub trait Personality: Send + Sync + 'static {
+    /// Makes the call in `l.ctx.regs`. The caller stores the result in the registers.
+    fn syscall<'a>(&'a self, l: &'a mut CurLwp) -> Outcome<'a>;
+}
+
+/// The life of an LWP in user mode and the kernel, until it is gone.
+pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
+    while l.userret().await {
+        if l.ctx.regs.rip >= GUEST_BOUND {
+            // NetBSD would let it go there and fault.
+            let addr = l.ctx.regs.rip;
+            l.trap(&Fault {
+                kind: FaultKind::SegvMapErr,
+                addr,
+                trapno: T_PAGEFLT,
+                err: 0x14,
+            });
+            continue;
+        }
+        match l.kernel.machine.enter(&mut l.ctx) {
+            Trap::Syscall => {
+                let result = match calls.syscall(&mut l) {
+                    Outcome::Done(result) => Some(result),
+                    Outcome::Sleep(sleeping) => Some(sleeping.await),
+                    Outcome::Park => None,
+                };
+                let result = match result {
+                    Some(result) => result,
+                    None => l.park_wait().await,
+                };
+                if !l.syscall_return(result) {
+                    return;
+                }
+            }
+            Trap::Fault(fault) => l.trap(&fault),
+            Trap::Preempted => l.preempted().await,
+        }
+    }
+}
+
+impl CurLwp {
+    /// Stores the result of a system call; `false` if there is no LWP left to return to.
+    fn syscall_return(&mut self, result: SysResult) -> bool {
+        let regs = &mut self.ctx.regs;
+        match result {
+            Ok(Ret(rax, rdx)) => {
+                regs.rax = rax;
+                regs.rdx = rdx;
+                regs.rflags &= !PSL_C;
+            }
+            Err(Ended::Failed(errno)) => {
+                regs.rax = u64::from(errno.raw().unsigned_abs());
+                regs.rflags |= PSL_C;
+            }
+            // The two bytes of the instruction; RAX still holds the number.
+            Err(Ended::Restart) => regs.rip = regs.rip.wrapping_sub(2),
+            Err(Ended::AsSet) => {}
+            Err(Ended::Gone) => return false,
+        }
+        true
+    }
+
+    /// The user boundary. `false` if the LWP exited here.
+    async fn userret(&mut self) -> bool {
+        loop {
+            let flags = self.lwp.flags();
+            if !flags.intersects(LwpFlags::USERRET) {
+                if self.sigmask_restore.is_none() {
+                    return true;
+                }
+                // No handler took the mask over; what it held back is due now.
+                self.restore_sigmask();
+                continue;
+            }
+            if flags.contains(LwpFlags::PENDSIG)
+                && !flags.intersects(LwpFlags::WCORE | LwpFlags::WEXIT)
+                && !self.take_signals().await
+            {
+                return false;
+            }
+            if self.lwp.flags().contains(LwpFlags::WEXIT) {
+                self.lwp_exit();
+                return false;
+            }
+            if self.lwp.flags().contains(LwpFlags::WSUSPEND) {
+                self.suspend_here().await;
+            }
+        }
+    }
+
+    /// The vcpu was asked to come back: looks after time and events, then lets others run.
+    async fn preempted(&mut self) {
+        let kernel = Arc::clone(&self.kernel);
+        let cpu = self.cpu();
+        let make_way = kernel.clock_intr(cpu);
+        if kernel.machine.stop_wanted() {
+            self.give_way().await;
+        } else if make_way {
+            self.yield_vcpu().await;
+        }
+    }
+
+    /// `yield`: goes behind the other runnable LWPs, if there are any.
+    pub async fn yield_vcpu(&mut self) {
+        if !self.kernel.sched.has_waiting(self.cpu()) {
+            return;
+        }
+        self.give_way().await;
+    }
+
+    /// Goes through the top of the vcpu's loop, even if nobody else wants to run.
+    pub(crate) async fn give_way(&mut self) {
+        {
+            let mut st = self.lwp.lock();
+            st.stat = LwpStat::Run;
+            st.yielding = true;
+        }
+        self.block().await;
+    }
+}
+
+impl Kernel {
+    /// The loop of vcpu `cpu`; returns when the process is over (sim machine only).
+    pub fn run_vcpu(self: &Arc<Self>, _cpu: CpuId) {
+        let mut events = Vec::new();
+        while !self.is_over() {
+            // Asked for anew each time: in a fork child this vcpu is another one.
+            let cpu = self.machine.current();
+            self.machine.stop_point(cpu);
+            if !self.run_one(cpu) {
+                self.idle(cpu, &mut events);
+            }
+        }
+    }
+
+    /// Runs one LWP on vcpu `cpu` until it gives the vcpu up; `false` if none was runnable.
+    pub fn run_one(self: &Arc<Self>, cpu: CpuId) -> bool {
+        let Some(lwp) = self.sched.pick(cpu) else {
+            return false;
+        };
+        self.watch_time(cpu);
+        self.sched.arm_quantum(cpu, &*self.machine);
+        self.sched.set_busy(cpu, true);
+        self.switch_to(cpu, &lwp);
+        // Asked for anew: in a fork child this vcpu is another one.
+        self.sched.set_busy(self.machine.current(), false);
+        true
+    }
+
+    /// `mi_switch`, the part after choosing: polls the LWP and sees to what becomes of it.
+    fn switch_to(&self, cpu: CpuId, lwp: &Arc<Lwp>) {
+        let now = self
+            .sched
+            .take_left_at(cpu)
+            .unwrap_or_else(|| self.machine.monotonic());
+        {
+            let mut st = lwp.lock();
+            debug_assert_eq!(st.stat, LwpStat::Run, "an LWP on a run queue is runnable");
+            st.stat = LwpStat::Onproc;
+            st.yielding = false;
+            st.on_cpu = Some(cpu);
+            st.last_cpu = cpu;
+            st.on_since = now;
+            self.lwpctl_on(&mut st, cpu);
+        }
+        let mut slot = lwp
+            .future
+            .try_lock()
+            .expect("an LWP is polled by one vcpu at a time");
+        let future = slot.as_mut().expect("a runnable LWP has a future");
+        let polled = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_ready() {
+            *slot = None;
+            lwp.lock().on_cpu = None;
+            return;
+        }
+        drop(slot);
+        let now = self.machine.monotonic();
+        self.sched.set_left_at(self.machine.current(), now);
+        let mut st = lwp.lock();
+        let ran = now.saturating_sub(st.on_since);
+        st.cpu_time += ran;
+        st.on_cpu = None;
+        self.lwpctl_off(&st);
+        let again = st.stat == LwpStat::Run;
+        drop(st);
+        if again
+            && self
+                .sched
+                .enqueue_behind(Arc::clone(lwp), self.machine.current())
+        {
+            self.summon();
+        }
+    }
+
+    /// Waits until there is something to do on vcpu `cpu`.
+    fn idle(self: &Arc<Self>, cpu: CpuId, events: &mut Vec<Event>) {
+        self.sched.take_left_at(cpu);
+        self.sched.enter_idle();
+        if self.sched.has_work_for(cpu) || self.is_over() {
+            self.sched.leave_idle();
+            return;
+        }
+        let deadline = self.callouts.next();
+        let claimed = deadline.filter(|&at| self.claim_deadline(at));
+        let wait = claimed.map_or(Wait::Forever, Wait::Until);
+        self.sched.forget_ticks(cpu);
+        self.machine.poll(cpu, wait, events);
+        self.release_deadlines();
+        self.sched.leave_idle();
+        self.deliver(events);
+        self.run_due();
+        // One wake-up stands for any number of queued LWPs: pass it on.
+        if self.sched.has_waiting(cpu) && self.sched.idle() > 0 {
+            self.machine.wake_one();
+        }
+    }
+
+    /// The clock interrupt of a busy vcpu: time, events from outside, hand-off and quantum. Returns whether
+    /// the LWP running there should make way for others.
+    pub fn clock_intr(self: &Arc<Self>, cpu: CpuId) -> bool {
+        let mut events = Vec::new();
+        self.machine.poll(cpu, Wait::No, &mut events);
+        self.deliver(&mut events);
+        let now = self.run_due();
+        self.release_deadlines();
+        self.watch_time(cpu);
+        let tick = self.sched.tick(cpu, now);
+        if tick.summon {
+            self.summon();
+        }
+        self.sched.rearm(cpu, &*self.machine);
+        self.sched.arm_quantum(cpu, &*self.machine);
+        tick.preempt
+    }
+
+    /// Hands out what has happened outside, and what time has brought, without waiting: so that a call
+    /// which reports events does not miss one that came before it.
+    pub fn poll_events(self: &Arc<Self>) {
+        let mut events = Vec::new();
+        self.machine
+            .poll(self.machine.current(), Wait::No, &mut events);
+        self.deliver(&mut events);
+        self.run_due();
+    }
+
+    /// Runs the callouts that are due; returns the time.
+    pub(crate) fn run_due(self: &Arc<Self>) -> Duration {
+        let now = self.machine.monotonic();
+        while let Some(call) = self.callouts.take_due(now) {
+            match call {
+                Call::Timeout(lwp, sleep) => self.sleep_timeout(&lwp, sleep),
+                Call::Run(run) => run(self),
+            }
+        }
+        now
+    }
+
+    /// Hands events to whoever waits for them.
+    pub(crate) fn deliver(self: &Arc<Self>, events: &mut Vec<Event>) {
+        for event in events.drain(..) {
+            match event {
+                Event::Ready { token, ready } => self.watches.ready(self, token, ready),
+                Event::Done { token } => self.job_done(token),
+                Event::Signal { signo, info } => self.signal_from_outside(signo, info),
+            }
+        }
+    }
+
+    /// Sees to it that vcpu `cpu`, about to be busy, or another comes back for the next deadline.
+    fn watch_time(&self, cpu: CpuId) {
+        if let Some(at) = self.callouts.next().filter(|&at| self.claim_deadline(at)) {
+            self.machine.tick_at(cpu, at);
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The scheduler: which LWP runs next on which vcpu.
+//!
+//! Each vcpu has a run queue and a `next` slot for the LWP just made runnable by the one running there,
+//! which is often about to park (direct hand-off). Idle vcpus steal from the queues, never from `next`.
+//! Responsible for order and for deciding when another vcpu must be woken; not for sleeping or time.
+//!
+//! # Waking an idle vcpu
+//! It costs the waker 8 µs and arrives 30 µs later, as much as many calls. So an LWP in `next` alone
+//! wakes nobody; the second runnable LWP does, and so does a `next` that is still there when the
+//! hand-off tick comes (`handoff_ns` later, doubling up to [`HANDOFF_MAX`] while hand-offs work out,
+//! back to [`HANDOFF_MIN`] when one got stuck).
+//!
+//! # Invariants
+//! 1. An LWP is in one queue at most, in LSRUN.
+//! 2. A vcpu announces itself idle before it looks at the queues a last time, and an enqueuer looks at
+//!    the idle count after queueing (both sequentially consistent): no runnable LWP is overlooked.
+//!
+//! Sources: `kern_runq.c`; design section 5.
+
+use crate::lwp::Lwp;
+use crate::machine::{CpuId, Machine};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, Rank};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How long an LWP may run while others wait.
+pub const QUANTUM: Duration = Duration::from_millis(10);
+const HANDOFF_MIN: u64 = 50_000;
+const HANDOFF_MAX: u64 = 1_600_000;
+/// One pick in so many takes the queue's head even if `next` is set.
+const FAIRNESS: u64 = 61;
+
+/// Decides among the runnable LWPs of one vcpu. Called with the run queue locked.
+pub trait Policy: Send + Sync {
+    /// Takes out the LWP to run.
+    fn pick(&self, queue: &mut RunQueue) -> Option<Arc<Lwp>>;
+
+    /// Whether every return of the machine is a chance for others, not only the end of a quantum.
+    fn preempts_at_once(&self) -> bool;
+}
+
+/// One vcpu's runnable LWPs.
+#[derive(Debug, Default)]
+pub struct RunQueue {
+    /// Just made runnable by the LWP running here.
+    pub next: Option<Arc<Lwp>>,
+    /// The others, longest waiting first.
+    pub queue: VecDeque<Arc<Lwp>>,
+    /// Picks so far.
+    pub picks: u64,
+}
+
+/// The policy of `lwp run`: hand-off first, then first come, first served.
+#[derive(Debug)]
+pub struct Fair;
+
+impl Policy for Fair {
+    fn pick(&self, rq: &mut RunQueue) -> Option<Arc<Lwp>> {
+        rq.picks += 1;
+        if rq.picks.is_multiple_of(FAIRNESS) {
+            rq.queue.pop_front().or_else(|| rq.next.take())
+        } else {
+            rq.next.take().or_else(|| rq.queue.pop_front())
+        }
+    }
+
+    fn preempts_at_once(&self) -> bool {
+        false
+    }
+}
+
+/// Every decision from a seed: any runnable LWP may be next.
+#[derive(Debug)]
+pub struct Chaos {
+    state: AtomicU64,
+}
+
+impl Chaos {
+    /// The schedule of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: AtomicU64::new(seed),
+        }
+    }
+
+    /// The next number of the sequence (SplitMix64).
+    pub fn draw(&self) -> u64 {
+        let x = self
+            .state
+            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+            .wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+}
+
+impl Policy for Chaos {
+    fn pick(&self, rq: &mut RunQueue) -> Option<Arc<Lwp>> {
+        rq.picks += 1;
+        if let Some(next) = rq.next.take() {
+            rq.queue.push_back(next);
+        }
+        let len = u64::try_from(rq.queue.len()).ok().filter(|&len| len > 0)?;
+        let index = usize::try_from(self.draw() % len).ok()?;
+        rq.queue.remove(index)
+    }
+
+    fn preempts_at_once(&self) -> bool {
+        true
+    }
+}
+
+/// What a tick asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an LWP may be stuck in a queue"]
+pub(crate) struct Tick {
+    /// Another vcpu should come and help.
+    pub(crate) summon: bool,
+    /// The running LWP has had its turn.
+    pub(crate) preempt: bool,
+}
+
+#[derive(Debug)]
+struct Cpu {
+    rq: Mutex<RunQueue>,
+    /// LWPs in `rq`, readable without its lock.
+    len: AtomicUsize,
+    /// An LWP runs here; otherwise this vcpu looks at `rq` before it waits, and needs no tick.
+    is_busy: AtomicBool,
+    /// When the last LWP left, nanoseconds, if the vcpu has not waited since; else 0.
+    left_at: AtomicU64,
+    /// LWPs that have come to run here.
+    picks: AtomicU64,
+    /// When the running LWP's turn ends because others wait, nanoseconds, 0 for never; and how many picks
+    /// there were when it began.
+    quantum_due: AtomicU64,
+    quantum_picks: AtomicU64,
+    /// When the hand-off tick is due, nanoseconds, 0 for none; and how many picks there were then.
+    handoff_due: AtomicU64,
+    handoff_picks: AtomicU64,
+    handoff_ns: AtomicU64,
+}
+
+/// All run queues.
+pub struct Sched {
+    cpus: Box<[Cpu]>,
+    /// Vcpus that wait, or are about to.
+    idle: AtomicUsize,
+    /// Vcpus whose host threads have been started.
+    started: AtomicUsize,
+    policy: Box<dyn Policy>,
+}
+
+impl Sched {
+    /// Queues for `ncpu` vcpus, of which the first is running.
+    pub fn new(ncpu: usize, policy: Box<dyn Policy>) -> Self {
+        let cpu = || Cpu {
+            rq: Mutex::new(Rank::Run, RunQueue::default()),
+            len: AtomicUsize::new(0),
+            is_busy: AtomicBool::new(false),
+            left_at: AtomicU64::new(0),
+            picks: AtomicU64::new(0),
+            quantum_due: AtomicU64::new(0),
+            quantum_picks: AtomicU64::new(0),
+            handoff_due: AtomicU64::new(0),
+            handoff_picks: AtomicU64::new(0),
+            handoff_ns: AtomicU64::new(HANDOFF_MIN),
+        };
+        Self {
+            cpus: (0..ncpu.max(1)).map(|_| cpu()).collect(),
+            idle: AtomicUsize::new(0),
+            started: AtomicUsize::new(1),
+            policy,
+        }
+    }
+
+    /// Queues an LWP in LSRUN that is on no vcpu: into the current vcpu's `next` slot. Returns whether
+    /// another vcpu should come and help.
+    #[must_use]
+    pub(crate) fn enqueue(&self, lwp: &Arc<Lwp>, machine: &dyn Machine) -> bool {
+        let here = machine.current();
+        let cpu = &self.cpus[here];
+        let crowded = {
+            let mut rq = cpu.rq.lock();
+            let displaced = rq.next.replace(Arc::clone(lwp));
+            rq.queue.extend(displaced);
+            cpu.len.fetch_add(1, Ordering::SeqCst);
+            !rq.queue.is_empty()
+        };
+        let is_busy = cpu.is_busy.load(Ordering::Relaxed);
+        if is_busy {
+            self.arm_quantum(here, machine);
+        }
+        if !self.has_help() {
+            return false;
+        }
+        if is_busy && !crowded && cpu.handoff_due.load(Ordering::Relaxed) == 0 {
+            let now = nanos(machine.monotonic());
+            let due = now.saturating_add(cpu.handoff_ns.load(Ordering::Relaxed));
+            let picks = cpu.picks.load(Ordering::Relaxed);
+            cpu.handoff_picks.store(picks, Ordering::Relaxed);
+            cpu.handoff_due.store(due, Ordering::Relaxed);
+            machine.tick_at(here, Duration::from_nanos(due));
+        }
+        crowded
+    }
+
+    /// Queues an LWP that gave up vcpu `here`, behind the others. Returns as [`Sched::enqueue`].
+    #[must_use]
+    pub(crate) fn enqueue_behind(&self, lwp: Arc<Lwp>, here: CpuId) -> bool {
+        let cpu = &self.cpus[here];
+        let mut rq = cpu.rq.lock();
+        rq.queue.push_back(lwp);
+        cpu.len.fetch_add(1, Ordering::SeqCst) > 0 && self.has_help()
+    }
+
+    /// Takes the LWP that vcpu `here` is to run, from its own queue or another's.
+    pub(crate) fn pick(&self, here: CpuId) -> Option<Arc<Lwp>> {
+        self.cpus[here].picks.fetch_add(1, Ordering::Relaxed);
+        self.take(here, |rq| self.policy.pick(rq)).or_else(|| {
+            let others = (here + 1..self.cpus.len()).chain(0..here);
+            others
+                .into_iter()
+                .find_map(|cpu| self.take(cpu, |rq| rq.queue.pop_front()))
+        })
+    }
+
+    fn take(
+        &self,
+        index: CpuId,
+        how: impl FnOnce(&mut RunQueue) -> Option<Arc<Lwp>>,
+    ) -> Option<Arc<Lwp>> {
+        let cpu = &self.cpus[index];
+        if cpu.len.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let mut rq = cpu.rq.lock();
+        let lwp = how(&mut rq)?;
+        cpu.len.fetch_sub(1, Ordering::SeqCst);
+        Some(lwp)
+    }
+
+    /// The last LWP left vcpu `cpu` at `now`: the next one need not read the clock.
+    pub(crate) fn set_left_at(&self, cpu: CpuId, now: Duration) {
+        self.cpus[cpu].left_at.store(nanos(now), Ordering::Relaxed);
+    }
+
+    /// Takes what [`Sched::set_left_at`] noted.
+    pub(crate) fn take_left_at(&self, cpu: CpuId) -> Option<Duration> {
+        let left_at = self.cpus[cpu].left_at.swap(0, Ordering::Relaxed);
+        (left_at != 0).then(|| Duration::from_nanos(left_at))
+    }
+
+    /// An LWP begins or ceases to run on vcpu `cpu`.
+    pub(crate) fn set_busy(&self, cpu: CpuId, is_busy: bool) {
+        self.cpus[cpu].is_busy.store(is_busy, Ordering::Relaxed);
+    }
+
+    /// Whether other LWPs wait for vcpu `cpu`.
+    pub fn has_waiting(&self, cpu: CpuId) -> bool {
+        self.cpus[cpu].len.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether an LWP waits that vcpu `here`, about to idle, could run.
+    pub(crate) fn has_work_for(&self, here: CpuId) -> bool {
+        self.cpus.iter().enumerate().any(|(index, cpu)| {
+            cpu.len.load(Ordering::SeqCst) > 0 && (index == here || !cpu.rq.lock().queue.is_empty())
+        })
+    }
+
+    /// Counts the current vcpu as idle; [`Sched::leave_idle`] takes it back.
+    pub(crate) fn enter_idle(&self) {
+        self.idle.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// See [`Sched::enter_idle`].
+    pub(crate) fn leave_idle(&self) {
+        self.idle.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How many vcpus wait.
+    pub fn idle(&self) -> usize {
+        self.idle.load(Ordering::SeqCst)
+    }
+
+    /// How many vcpus have been started.
+    pub fn started(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    /// How many times an LWP was switched to, on all vcpus.
+    pub fn switches(&self) -> u64 {
+        self.cpus
+            .iter()
+            .map(|cpu| cpu.picks.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Some vcpu could take work over: one is idle, or not started yet.
+    fn has_help(&self) -> bool {
+        self.idle() > 0 || self.started() < self.cpus.len()
+    }
+
+    /// Claims the next vcpu to be started, if one is left.
+    pub(crate) fn claim_start(&self) -> Option<CpuId> {
+        self.started
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
+                (n < self.cpus.len()).then_some(n + 1)
+            })
+            .ok()
+    }
+
+    /// Begins a turn for the LWP on vcpu `here` if others wait for it and none has begun.
+    pub(crate) fn arm_quantum(&self, here: CpuId, machine: &dyn Machine) {
+        let cpu = &self.cpus[here];
+        if cpu.len.load(Ordering::Relaxed) > 0 && cpu.quantum_due.load(Ordering::Relaxed) == 0 {
+            let due = machine.monotonic() + QUANTUM;
+            let picks = cpu.picks.load(Ordering::Relaxed);
+            cpu.quantum_picks.store(picks, Ordering::Relaxed);
+            cpu.quantum_due.store(nanos(due), Ordering::Relaxed);
+            machine.tick_at(here, due);
+        }
+    }
+
+    /// Forgets the quantum and the hand-off of vcpu `here`, which has nothing to run: a tick that comes
+    /// while it waits is not told to the scheduler, and what stays promised is never armed again.
+    pub(crate) fn forget_ticks(&self, here: CpuId) {
+        let cpu = &self.cpus[here];
+        cpu.quantum_due.store(0, Ordering::Relaxed);
+        cpu.handoff_due.store(0, Ordering::Relaxed);
+    }
+
+    /// Asks again for what vcpu `here` still waits for: the machine keeps one time, the first, and
+    /// that has come.
+    pub(crate) fn rearm(&self, here: CpuId, machine: &dyn Machine) {
+        let cpu = &self.cpus[here];
+        for due in [&cpu.quantum_due, &cpu.handoff_due] {
+            let due = due.load(Ordering::Relaxed);
+            if due > 0 {
+                machine.tick_at(here, Duration::from_nanos(due));
+            }
+        }
+    }
+
+    /// The machine came back at `now`: settles the quantum and the hand-off of vcpu `here`.
+    pub(crate) fn tick(&self, here: CpuId, now: Duration) -> Tick {
+        let cpu = &self.cpus[here];
+        let picks = cpu.picks.load(Ordering::Relaxed);
+        let mut tick = Tick {
+            summon: false,
+            preempt: self.policy.preempts_at_once(),
+        };
+        if is_due(&cpu.quantum_due, now) {
+            // An LWP that came to run meanwhile has its turn before it.
+            tick.preempt |= picks == cpu.quantum_picks.load(Ordering::Relaxed);
+        }
+        if is_due(&cpu.handoff_due, now) {
+            let is_stuck = picks == cpu.handoff_picks.load(Ordering::Relaxed);
+            tick.summon = is_stuck && Self::spill_next(cpu) && self.has_help();
+            let before = cpu.handoff_ns.load(Ordering::Relaxed);
+            let after = if is_stuck {
+                HANDOFF_MIN
+            } else {
+                (before * 2).min(HANDOFF_MAX)
+            };
+            cpu.handoff_ns.store(after, Ordering::Relaxed);
+        }
+        tick
+    }
+
+    /// Lets others have the LWP in the `next` slot, if there is one.
+    fn spill_next(cpu: &Cpu) -> bool {
+        let mut rq = cpu.rq.lock();
+        let next = rq.next.take();
+        let is_any = next.is_some();
+        rq.queue.extend(next);
+        is_any
+    }
+
+    /// Each vcpu's runnable LWPs, by birth, and their number as kept.
+    pub(crate) fn snapshot(&self) -> Vec<(Vec<u64>, usize)> {
+        let of = |cpu: &Cpu| {
+            let rq = cpu.rq.lock();
+            let births = rq
+                .next
+                .iter()
+                .chain(&rq.queue)
+                .map(|lwp| lwp.birth)
+                .collect();
+            (births, cpu.len.load(Ordering::SeqCst))
+        };
+        self.cpus.iter().map(of).collect()
+    }
+
+    /// Leaves no LWP and only vcpu 0: for a fork child. Nothing is dropped, see `Lids::clear`.
+    pub(crate) fn clear(&self) {
+        for each in &self.cpus {
+            core::mem::forget(core::mem::take(&mut *each.rq.lock()));
+            each.len.store(0, Ordering::SeqCst);
+            each.quantum_due.store(0, Ordering::Relaxed);
+            each.handoff_due.store(0, Ordering::Relaxed);
+        }
+        self.idle.store(0, Ordering::SeqCst);
+        self.started.store(1, Ordering::SeqCst);
+    }
+}
+
+impl core::fmt::Debug for Sched {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Sched")
+            .field("cpus", &self.cpus)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a deadline has passed; it is taken back then.
+fn is_due(deadline: &AtomicU64, now: Duration) -> bool {
+    let due = deadline.load(Ordering::Relaxed);
+    if due == 0 || nanos(now) < due {
+        return false;
+    }
+    deadline.store(0, Ordering::Relaxed);
+    true
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,326 @@
+//! Sleep queues: how an LWP comes to wait for something, and how it stops waiting.
+//!
+//! A sleep has three steps, as in NetBSD: [`CurLwp::sleepq_enter`] marks the LWP asleep (usually under
+//! the lock that guards what it waits for, so that no wake-up is lost), then locks are dropped, then
+//! [`CurLwp::sleepq_block`] waits and tells how it ended. [`WaitQueue`] is the sleep queue of one wait
+//! channel; `_lwp_park` has none, since unpark finds the LWP by id.
+//!
+//! Responsible for the single outcome of each sleep and the order of the checks around it. Not for who
+//! runs next (`sched`), nor for the passing of time (`callout`).
+//!
+//! # Invariants
+//! 1. `LwpSt::asleep` is set by the LWP itself and cleared by exactly one of: a wake-up, its timer, a
+//!    signal, cancellation; all under lwp_lock.
+//! 2. A sleep that returned leaves no entry in any wait queue ([`Queued`]'s `Drop`) and no timer.
+//! 3. Priority at entry: cancel or exit, then a pending signal, then sleep. At exit: timeout, then cancel
+//!    or exit, then signal, then normal.
+//!
+//! Sources: `kern_sleepq.c: sleepq_enter, sleepq_block, sleepq_timeout`; lwp.md 4.1, 4.2.
+
+use crate::callout::Call;
+use crate::kernel::Kernel;
+use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt, SyncObj};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Guard, Mutex, Rank};
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use lwp_abi::lwp::LwpState as LwpStat;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How a sleep ended other than by the awaited event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an outcome nobody reads is a lost wake-up"]
+pub enum SleepEnd {
+    /// EWOULDBLOCK: the time ran out.
+    TimedOut,
+    /// EINTR: a signal whose disposition does not restart, `_lwp_wakeup`, or exit.
+    Intr,
+    /// ERESTART: a signal with SA_RESTART.
+    Restart,
+}
+
+/// Whether signals end a sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catch {
+    /// They do.
+    Signals,
+    /// They do not.
+    Nothing,
+}
+
+impl CurLwp {
+    /// `sleepq_enter`, `sleepq_enqueue`: from here on a wake-up ends this sleep, even before it blocks.
+    ///
+    /// Returns the number of the sleep, for wait queues.
+    pub fn sleepq_enter(&mut self, wmesg: &'static str, obj: SyncObj, catch: Catch) -> u64 {
+        let mut st = self.lwp.lock();
+        st.sleep_gen += 1;
+        st.stat = LwpStat::Sleep;
+        st.asleep = Some(obj);
+        st.interruptible = catch == Catch::Signals;
+        st.wmesg = wmesg;
+        st.sleep_gen
+    }
+
+    /// Takes back [`CurLwp::sleepq_enter`] without having slept.
+    ///
+    /// No lock may be held. If a stop has found the LWP asleep meanwhile, it counts as running again and
+    /// stops at its next chance.
+    pub fn sleepq_leave(&mut self) {
+        {
+            let mut st = self.lwp.lock();
+            st.asleep = None;
+            st.interruptible = false;
+            if st.stat != LwpStat::Stop {
+                st.stat = LwpStat::Onproc;
+                return;
+            }
+        }
+        let mut p = self.kernel.proc.lock();
+        let mut st = self.lwp.lock();
+        if st.stat == LwpStat::Stop {
+            p.nrlwps += 1;
+            self.lwp.set_flags(LwpFlags::PENDSIG);
+        }
+        st.stat = LwpStat::Onproc;
+    }
+
+    /// `sleepq_block`: waits until something ends the sleep begun by [`CurLwp::sleepq_enter`], at
+    /// `deadline` (monotonic) at the latest.
+    ///
+    /// # Errors
+    /// How it ended, if not by a plain wake-up. `Ok` says that something woke the LWP, not that what it
+    /// waits for is there.
+    pub async fn sleepq_block(
+        &mut self,
+        deadline: Option<Duration>,
+        catch: Catch,
+    ) -> Result<(), SleepEnd> {
+        let mut early = false;
+        if catch == Catch::Signals {
+            let flags = self.lwp.flags();
+            if flags.intersects(LwpFlags::CANCELLED | LwpFlags::WEXIT | LwpFlags::WCORE) {
+                self.lwp.clear_flags(LwpFlags::CANCELLED);
+                self.sleepq_leave();
+                return Err(SleepEnd::Intr);
+            }
+            if flags.contains(LwpFlags::PENDSIG) && self.sigispending() {
+                self.sleepq_leave();
+                early = true;
+            }
+        }
+        if !early && catch == Catch::Signals {
+            self.stop_asleep();
+        }
+        if !early && self.blocked_until(deadline).await {
+            return Err(SleepEnd::TimedOut);
+        }
+        if catch == Catch::Nothing {
+            return Ok(());
+        }
+        let flags = self.lwp.flags();
+        if flags.intersects(LwpFlags::CANCELLED | LwpFlags::WEXIT | LwpFlags::WCORE) {
+            return Err(SleepEnd::Intr);
+        }
+        if flags.contains(LwpFlags::PENDSIG) {
+            return self.sleep_signalled().await;
+        }
+        Ok(())
+    }
+
+    /// Blocks; `true` if the timer ended it.
+    async fn blocked_until(&mut self, deadline: Option<Duration>) -> bool {
+        let Some(at) = deadline else {
+            self.block().await;
+            return false;
+        };
+        self.lwp.clear_flags(LwpFlags::STIMO);
+        let sleep = self.lwp.lock().sleep_gen;
+        let call = Call::Timeout(Arc::clone(&self.lwp), sleep);
+        let timer = self.kernel.callouts.schedule(at, call);
+        self.block().await;
+        self.kernel.callouts.cancel(timer);
+        self.lwp.flags().contains(LwpFlags::STIMO)
+    }
+
+    /// Gives up the vcpu until this LWP is set running again. The state says why (`LwpSt::stat`).
+    ///
+    /// The one place where an LWP's future returns `Pending`.
+    pub(crate) async fn block(&mut self) {
+        self.kernel.machine.switch_out(&mut self.ctx);
+        Blocked { lwp: &self.lwp }.await;
+    }
+}
+
+/// Ready as soon as the LWP is set running.
+struct Blocked<'a> {
+    lwp: &'a Lwp,
+}
+
+impl Future for Blocked<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let mut st = self.lwp.lock();
+        match st.stat {
+            LwpStat::Onproc => Poll::Ready(()),
+            // Woken before it got here: still on its vcpu, so on no run queue (lwp.rs, invariant 3).
+            LwpStat::Run if !st.yielding => {
+                st.stat = LwpStat::Onproc;
+                Poll::Ready(())
+            }
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Kernel {
+    /// `sleepq_remove` and `setrunnable`: ends the sleep of an LWP that is asleep.
+    ///
+    /// A stopped one leaves its sleep and stays stopped.
+    pub(crate) fn unsleep(&self, lwp: &Arc<Lwp>, mut st: Guard<'_, LwpSt>) {
+        debug_assert!(st.asleep.is_some(), "unsleep of an LWP that is not asleep");
+        st.asleep = None;
+        st.interruptible = false;
+        if st.stat == LwpStat::Sleep {
+            self.setrunnable(lwp, st);
+        }
+    }
+
+    /// Makes an LWP runnable: queues it, or leaves that to the vcpu it is still on.
+    pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: Guard<'_, LwpSt>) {
+        st.stat = LwpStat::Run;
+        let queue = st.on_cpu.is_none();
+        drop(st);
+        if queue && self.sched.enqueue(lwp, &*self.machine) {
+            self.summon();
+        }
+    }
+
+    /// Ends sleep number `sleep` of `lwp`, if it is still in it. Returns whether it was.
+    pub(crate) fn wake_sleep(&self, lwp: &Arc<Lwp>, sleep: u64) -> bool {
+        let st = lwp.lock();
+        if st.asleep.is_none() || st.sleep_gen != sleep {
+            return false;
+        }
+        self.unsleep(lwp, st);
+        true
+    }
+
+    /// `sleepq_timeout`.
+    pub(crate) fn sleep_timeout(&self, lwp: &Arc<Lwp>, sleep: u64) {
+        let st = lwp.lock();
+        if st.asleep.is_some() && st.sleep_gen == sleep {
+            lwp.set_flags(LwpFlags::STIMO);
+            self.unsleep(lwp, st);
+        }
+    }
+}
+
+/// The sleepers of one wait channel, first come first woken.
+#[derive(Debug)]
+pub struct WaitQueue {
+    /// How many are in the map: lets a broadcast to nobody cost one load.
+    count: AtomicUsize,
+    waiters: Mutex<Waiters>,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    map: BTreeMap<u64, (Arc<Lwp>, u64)>,
+    tickets: u64,
+}
+
+/// An LWP's place in a [`WaitQueue`]; dropping it takes the LWP out.
+#[derive(Debug)]
+#[must_use = "dropping it leaves the queue"]
+pub struct Queued<'a> {
+    queue: &'a WaitQueue,
+    ticket: u64,
+}
+
+impl WaitQueue {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            waiters: Mutex::new(
+                Rank::Queue,
+                Waiters {
+                    map: BTreeMap::new(),
+                    tickets: 0,
+                },
+            ),
+        }
+    }
+
+    /// Marks the current LWP asleep on this queue. Call it with the lock held that guards the awaited
+    /// condition, then drop that lock and await [`CurLwp::sleepq_block`].
+    pub fn enter(&self, l: &mut CurLwp, wmesg: &'static str, catch: Catch) -> Queued<'_> {
+        let sleep = l.sleepq_enter(wmesg, SyncObj::Other, catch);
+        let mut waiters = self.waiters.lock();
+        waiters.tickets += 1;
+        let ticket = waiters.tickets;
+        waiters.map.insert(ticket, (Arc::clone(&l.lwp), sleep));
+        self.count.store(waiters.map.len(), Ordering::SeqCst);
+        Queued {
+            queue: self,
+            ticket,
+        }
+    }
+
+    /// Wakes everybody (`cv_broadcast`).
+    pub fn wake_all(&self, kernel: &Kernel) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let woken = {
+            let mut waiters = self.waiters.lock();
+            self.count.store(0, Ordering::SeqCst);
+            core::mem::take(&mut waiters.map)
+        };
+        for (lwp, sleep) in woken.into_values() {
+            kernel.wake_sleep(&lwp, sleep);
+        }
+    }
+
+    /// Wakes the one that has waited longest (`cv_signal`). Returns whether there was one.
+    pub fn wake_one(&self, kernel: &Kernel) -> bool {
+        loop {
+            let first = {
+                let mut waiters = self.waiters.lock();
+                let first = waiters.map.pop_first();
+                self.count.store(waiters.map.len(), Ordering::SeqCst);
+                first
+            };
+            match first {
+                None => return false,
+                Some((_, (lwp, sleep))) if kernel.wake_sleep(&lwp, sleep) => return true,
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Forgets all sleepers: for a fork child, where they do not exist.
+    pub fn clear(&self) {
+        let mut waiters = self.waiters.lock();
+        core::mem::forget(core::mem::take(&mut waiters.map));
+        self.count.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let mut waiters = self.queue.waiters.lock();
+        waiters.map.remove(&self.ticket);
+        self.queue.count.store(waiters.map.len(), Ordering::SeqCst);
+    }
+}
