@@ -1,0 +1,164 @@
+//! NetBSD's system calls on top of the kernel: dispatch, files, sockets, sysctl, processes.
+//!
+//! [`Unix`] is the personality of one guest process. [`table`] has a row for every number; each
+//! family of calls has a file, `sys_*`, with thin handlers over workers that know nothing of registers.
+//! Host calls go through `rustix`, or through [`host::Host`] where they take unsafe code.
+//!
+//! # Invariants
+//! 1. A handler checks in NetBSD's order: the guest sees which error comes first.
+//! 2. No handler waits in the host, except for a disk: it tries, and sleeps in the kernel if it must.
+//! 3. `O_NONBLOCK` is never set on a descriptor on which the guest did not set it.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod copy;
+mod errno;
+pub mod exec;
+pub mod files;
+pub mod host;
+mod kqueue;
+mod patience;
+mod socket;
+mod sys_descrip;
+mod sys_eventfd;
+mod sys_exec;
+mod sys_generic;
+mod sys_ioctl;
+mod sys_lock;
+mod sys_lwp;
+mod sys_misc;
+mod sys_mman;
+mod sys_poll;
+mod sys_process;
+pub mod sys_resource;
+mod sys_sched;
+mod sys_sig;
+mod sys_time;
+mod sys_wait;
+mod sysctl;
+pub mod table;
+mod tty;
+mod vfs;
+
+use crate::args::Args;
+use crate::files::Files;
+use crate::host::Host;
+use crate::sys_resource::Limits;
+use core::sync::atomic::{AtomicU64, Ordering};
+use lwp_abi::errno::Errno;
+use lwp_abi::nr;
+use lwp_abi::signal::{SI_USER, Siginfo, Signo};
+use lwp_kernel::{CurLwp, Outcome, Personality, SysResult};
+use std::sync::{Arc, RwLock};
+
+/// What the user chose; handed on to the programs that a program executes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// No messages about calls that are not supported.
+    pub is_quiet: bool,
+    /// The runner prints what it has counted.
+    pub prints_stats: bool,
+    /// How many vcpus there are to be.
+    pub vcpus: Option<usize>,
+    /// `kern.maxlwp`.
+    pub maxlwp: Option<u32>,
+}
+
+/// The program that runs, as sysctl and procfs show it.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    /// The resolved path of the executable, absolute.
+    pub path: Vec<u8>,
+    /// The address of `struct ps_strings`.
+    pub ps_strings: u64,
+}
+
+/// The system calls of one guest process.
+pub struct Unix {
+    /// The host below.
+    pub host: Arc<dyn Host>,
+    /// What is known of descriptors.
+    pub files: Files,
+    /// The guest's limits.
+    pub limits: Limits,
+    /// What the user chose.
+    pub options: Options,
+    /// The process the user started; its forks have other ids.
+    first_pid: i32,
+    pub(crate) children: Arc<sys_wait::Children>,
+    image: RwLock<Image>,
+    /// One bit per number: its message has been printed.
+    told: [AtomicU64; nr::SYS_NSYSENT as usize / 64],
+}
+
+impl Unix {
+    /// A personality for a process that has no program yet; see [`Unix::set_image`].
+    pub fn new(host: Arc<dyn Host>, options: Options) -> Self {
+        Self {
+            limits: Limits::new(host.first_own_fd()),
+            host,
+            files: Files::new(),
+            options,
+            first_pid: rustix::process::getpid().as_raw_nonzero().get(),
+            children: Arc::default(),
+            image: RwLock::new(Image::default()),
+            told: [const { AtomicU64::new(0) }; nr::SYS_NSYSENT as usize / 64],
+        }
+    }
+
+    /// The program that runs.
+    pub fn image(&self) -> Image {
+        self.image
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Says which program runs from now on.
+    pub fn set_image(&self, image: Image) {
+        *self
+            .image
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = image;
+    }
+
+    /// A call that NetBSD has and we have not: ENOSYS, and one message per number.
+    fn unsupported(&self, number: u16, name: &str) -> SysResult {
+        let (word, bit) = (usize::from(number / 64), 1 << (number % 64));
+        if self.told[word].fetch_or(bit, Ordering::Relaxed) & bit == 0 && !self.options.is_quiet {
+            eprintln!("lwp: system call {name} ({number}) is not supported: ENOSYS");
+        }
+        Err(Errno::ENOSYS.into())
+    }
+}
+
+impl core::fmt::Debug for Unix {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Unix").finish_non_exhaustive()
+    }
+}
+
+/// A number that NetBSD itself does not know: SIGSYS, then ENOSYS.
+fn nosys(l: &mut CurLwp) -> SysResult {
+    l.kernel.psignal(&Siginfo::new(Signo::SIGSYS, SI_USER));
+    Err(Errno::ENOSYS.into())
+}
+
+impl Personality for Unix {
+    fn syscall<'a>(&'a self, l: &'a mut CurLwp) -> Outcome<'a> {
+        let args = Args::new(&l.ctx.regs);
+        // The low nine bits; the remainder of a division by 512 fits.
+        let number = u16::try_from(l.ctx.regs.rax % u64::from(nr::SYS_NSYSENT)).unwrap_or(0);
+        if number != nr::SYS_SYSCALL && number != nr::SYS___SYSCALL {
+            return table::dispatch(self, l, number, &args);
+        }
+        let inner = u16::try_from(args.u64(0) % u64::from(nr::SYS_NSYSENT)).unwrap_or(0);
+        if inner == nr::SYS_SYSCALL || inner == nr::SYS___SYSCALL {
+            return Outcome::Done(Err(Errno::ENOSYS.into()));
+        }
+        match args.shifted(l) {
+            Ok(args) => table::dispatch(self, l, inner, &args),
+            Err(errno) => Outcome::Done(Err(errno.into())),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Processes: exit, fork, signals to others, groups and sessions.
+//!
+//! One guest process is one host process with the same pid, so most of this is the host's. Waiting for
+//! children is in `sys_wait`, execve in `sys_exec`.
+//!
+//! Sources: `kern_fork.c`, `kern_exit.c`, `kern_prot.c`; fork(2), kill(2); syscalls.md 5.3.
+
+use crate::Unix;
+use crate::args::Args;
+use crate::errno::{from_host, from_rustix};
+use lwp_abi::errno::Errno;
+use lwp_abi::lwp::Pid;
+use lwp_abi::signal::{NSIG, Siginfo, Signo};
+use lwp_kernel::machine::{ExitWith, Forked};
+use lwp_kernel::sleepq::Catch;
+use lwp_kernel::{CurLwp, Outcome, Ret, SysResult};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process as host;
+use std::os::fd::{IntoRawFd, OwnedFd};
+
+/// `exit(2)`: ends the process with all its LWPs.
+pub(crate) fn sys_exit<'a>(_: &'a Unix, l: &'a mut CurLwp, a: &Args) -> Outcome<'a> {
+    let with = ExitWith::Code(a.int(0));
+    Outcome::Sleep(Box::pin(async move { Err(l.exit_process(with).await) }))
+}
+
+/// `fork(2)`.
+///
+/// # Errors
+/// EAGAIN, ENOMEM: the host's.
+pub(crate) fn sys_fork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outcome<'a> {
+    Outcome::Sleep(Box::pin(async move {
+        match fork(sys, l).await? {
+            Forked::Parent(pid) => Ok(parent(pid)),
+            Forked::Child { .. } => Ok(child(l)),
+        }
+    }))
+}
+
+/// `vfork(2)` and `__vfork14(2)`: the calling LWP sleeps until the child has executed or ended.
+///
+/// # Errors
+/// As [`sys_fork`].
+///
+/// Differs from NetBSD: 282 copies memory, as 66 does there.
+pub(crate) fn sys_vfork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outcome<'a> {
+    Outcome::Sleep(Box::pin(async move {
+        // The child holds the writing end until the host closes it, at exec or exit.
+        let (held, holding) = high_pipe(sys)?;
+        match fork(sys, l).await? {
+            Forked::Parent(pid) => {
+                drop(holding);
+                let until_let_go = move || {
+                    let _ = rustix::io::read(held, &mut [0]);
+                };
+                let _ = l.run_blocking("vfork", Catch::Nothing, until_let_go).await;
+                Ok(parent(pid))
+            }
+            Forked::Child { .. } => {
+                drop(held);
+                let _ = holding.into_raw_fd();
+                l.kernel.set_vfork_child(true);
+                Ok(child(l))
+            }
+        }
+    }))
+}
+
+async fn fork(sys: &Unix, l: &mut CurLwp) -> Result<Forked, Errno> {
+    let side = l.fork().await.map_err(from_host)?;
+    if matches!(side, Forked::Child { .. }) {
+        l.kernel.set_vfork_child(false);
+        l.kernel.vm.forked();
+        sys.files.forked_child(&*sys.host);
+    }
+    Ok(side)
+}
+
+fn parent(pid: i32) -> Ret {
+    Ret(u64::from(pid.unsigned_abs()), 0)
+}
+
+/// The child's RDX is as it was.
+fn child(l: &CurLwp) -> Ret {
+    Ret(0, l.ctx.regs.rdx)
+}
+
+/// A pipe, both ends out of the guest's sight and closed at exec: reading, writing.
+fn high_pipe(sys: &Unix) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(from_rustix)?;
+    let first = sys.host.first_own_fd();
+    let high = |end: OwnedFd| fcntl_dupfd_cloexec(end, first).map_err(from_rustix);
+    Ok((high(read)?, high(write)?))
+}
+
+/// `kill(2)`.
+///
+/// # Errors
+/// EINVAL: no such signal, or one that the host cannot carry to another process. ESRCH, EPERM.
+pub(crate) fn sys_kill(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
+    let (pid, number) = (a.int(0), a.int(1));
+    if !(0..NSIG).contains(&number) {
+        return Err(Errno::EINVAL.into());
+    }
+    let signo = Signo::new(number);
+    if pid == l.kernel.proc.pid() {
+        if let Some(signo) = signo {
+            let me = Pid::new(pid);
+            l.kernel
+                .psignal(&Siginfo::user(signo, me, host::getuid().as_raw()));
+        }
+        return Ok(Ret::ZERO);
+    }
+    let host_signo = match signo {
+        Some(signo) => signo.to_linux().ok_or(Errno::EINVAL)?,
+        None => 0,
+    };
+    sys.host.kill(pid, host_signo).map_err(from_host)?;
+    Ok(Ret::ZERO)
+}
+
+/// `getpgrp(2)`.
+#[expect(clippy::unnecessary_wraps, reason = "the shape the table wants")]
+pub(crate) fn sys_getpgrp(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
+    Ok(ret_pid(Some(host::getpgrp())))
+}
+
+/// `getpgid(2)`.
+///
+/// # Errors
+/// ESRCH.
+pub(crate) fn sys_getpgid(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
+    let group = host::getpgid(pid_arg(a.int(0))?).map_err(from_rustix)?;
+    Ok(ret_pid(Some(group)))
+}
+
+/// `getsid(2)`.
+///
+/// # Errors
+/// ESRCH.
+pub(crate) fn sys_getsid(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
+    let session = host::getsid(pid_arg(a.int(0))?).map_err(from_rustix)?;
+    Ok(ret_pid(Some(session)))
+}
+
+/// `setpgid(2)`.
+///
+/// # Errors
+/// EINVAL: a negative group. EACCES, EPERM, ESRCH.
+pub(crate) fn sys_setpgid(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
+    let group = a.int(1);
+    if group < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    host::setpgid(pid_arg(a.int(0))?, host::Pid::from_raw(group)).map_err(from_rustix)?;
+    Ok(Ret::ZERO)
+}
+
+/// `setsid(2)`.
+///
+/// # Errors
+/// EPERM: the caller leads a group.
+pub(crate) fn sys_setsid(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
+    let session = host::setsid().map_err(from_rustix)?;
+    Ok(ret_pid(Some(session)))
+}
+
+/// A pid argument: 0, as `None`, is the caller.
+fn pid_arg(pid: i32) -> Result<Option<host::Pid>, Errno> {
+    if pid < 0 {
+        return Err(Errno::ESRCH);
+    }
+    Ok(host::Pid::from_raw(pid))
+}
+
+fn ret_pid(pid: Option<host::Pid>) -> Ret {
+    let raw = pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
+    Ret(u64::from(raw), 0)
+}
