@@ -1,0 +1,382 @@
+//! Entering and leaving user mode: the two stubs and their addresses.
+//!
+//! Responsible for swapping the host's registers for the guest's and back, for one call of
+//! [`enter`]. Not for the state beyond XMM and MXCSR (`fpu`), nor for how the guest's syscall
+//! instructions come to jump here (`patch`) or trap (`sud`, `signals`).
+//!
+//! # Invariants
+//! 1. From `lwp_entry_first` to the last jump the entry stub is a restartable sequence: nothing it
+//!    has done needs undoing except RSP, FS, MXCSR and flags, and `lwp_entry_abort` does that from any
+//!    register state. A signal in that range makes it abort, so a kick is never lost between the
+//!    check of `pending` and the guest.
+//! 2. The last jump changes no register: after a signal return all sixteen and the flags are exact.
+//! 3. Nothing is stored below a stack pointer of the guest's, nor above it.
+//! 4. The exit stub is a straight line into host code; signals in it only set `pending`.
+//!
+//! # The host's stack while the guest runs
+//! ```text
+//! host_rsp + 48   return address of lwp_machine_enter
+//!          + 40   rbp
+//!          + 32   rbx
+//!          + 24   r12
+//!          + 16   r13
+//!          +  8   r14
+//!          +  0   r15
+//! ```
+//!
+//! Sources: AMD64 Architecture Programmer's Manual vol. 2 (syscall, FSGSBASE), System V ABI.
+
+use crate::block::Block;
+use core::arch::global_asm;
+use core::mem::offset_of;
+use core::ops::Range;
+use lwp_kernel::ctx::{Fpu, Regs, UserCtx};
+
+/// The guest came through a trampoline, or through Syscall User Dispatch: a system call.
+pub(crate) const LEFT_SYSCALL: u64 = 0;
+/// The guest faulted; the block holds the fault.
+pub(crate) const LEFT_FAULT: u64 = 1;
+/// The vcpu was kicked.
+pub(crate) const LEFT_PREEMPTED: u64 = 2;
+
+/// Flags that `sahf` cannot set, or that host code cannot live with: TF, DF, NT, AC, ID.
+const RARE_FLAGS: u32 = 1 << 8 | 1 << 10 | 1 << 14 | 1 << 18 | 1 << 21;
+/// Flags with which compiled code does not work: TF, DF, AC, and NT for good measure.
+pub(crate) const HOST_HATES: u32 = 1 << 8 | 1 << 10 | 1 << 14 | 1 << 18;
+
+const fn reg(at: usize) -> usize {
+    offset_of!(UserCtx, regs) + at
+}
+
+const fn fpu(at: usize) -> usize {
+    offset_of!(UserCtx, fpu) + at
+}
+
+/// Assembly that sets FS to %rax. Changes rax and flags, and without FSGSBASE also rcx, rsi, rdi and
+/// r11 (which a call of Linux's clobbers).
+macro_rules! set_fs {
+    () => {
+        concat!(
+            "    cmp byte ptr gs:[{b_fsgsbase}], 0\n",
+            "    je 771f\n",
+            "    wrfsbase rax\n",
+            "    jmp 772f\n",
+            "771:\n",
+            "    mov rsi, rax\n",
+            "    mov edi, 0x1002\n", // ARCH_SET_FS
+            "    mov eax, 158\n",    // arch_prctl
+            "    syscall\n",
+            "772:\n",
+        )
+    };
+}
+
+// fn lwp_machine_enter(cx: *mut UserCtx [rdi]) -> u64 [rax]
+//
+// On entry: the host's FS, a host stack, C's calling convention. Between the last jump and
+// lwp_machine_exit everything is the guest's but GS. The return comes from lwp_machine_leave, with the
+// callee-saved registers of the call, the host's FS and MXCSR; flags DF, TF, AC clear.
+global_asm!(
+    ".pushsection .text.lwp_machine_entry, \"ax\", @progbits",
+    ".balign 64",
+    ".globl lwp_machine_enter",
+    ".hidden lwp_machine_enter",
+    ".type lwp_machine_enter, @function",
+    "lwp_machine_enter:",
+    "    .cfi_startproc",
+    "    push rbp",
+    "    .cfi_adjust_cfa_offset 8",
+    "    .cfi_rel_offset rbp, 0",
+    "    push rbx",
+    "    .cfi_adjust_cfa_offset 8",
+    "    .cfi_rel_offset rbx, 0",
+    "    push r12",
+    "    .cfi_adjust_cfa_offset 8",
+    "    .cfi_rel_offset r12, 0",
+    "    push r13",
+    "    .cfi_adjust_cfa_offset 8",
+    "    .cfi_rel_offset r13, 0",
+    "    push r14",
+    "    .cfi_adjust_cfa_offset 8",
+    "    .cfi_rel_offset r14, 0",
+    "    push r15",
+    "    .cfi_adjust_cfa_offset 8",
+    "    .cfi_rel_offset r15, 0",
+    "    mov gs:[{b_cx}], rdi",
+    "    mov gs:[{b_host_rsp}], rsp",
+    "    mov rax, [rdi + {rip}]",
+    "    mov gs:[{b_guest_rip}], rax",
+    // Invariant 1 begins. What came before may be interrupted: the handler only sets `pending`.
+    ".globl lwp_entry_first",
+    ".hidden lwp_entry_first",
+    "lwp_entry_first:",
+    "    cmp dword ptr gs:[{b_pending}], 0",
+    "    jne lwp_entry_abort",
+    "    mov rbx, rdi",
+    "    mov rax, [rdi + {fs_base}]",
+    set_fs!(),
+    "    mov rdi, rbx",
+    "    ldmxcsr [rdi + {mxcsr}]",
+    "    movaps xmm0, [rdi + {xmm}]",
+    "    movaps xmm1, [rdi + {xmm} + 16]",
+    "    movaps xmm2, [rdi + {xmm} + 32]",
+    "    movaps xmm3, [rdi + {xmm} + 48]",
+    "    movaps xmm4, [rdi + {xmm} + 64]",
+    "    movaps xmm5, [rdi + {xmm} + 80]",
+    "    movaps xmm6, [rdi + {xmm} + 96]",
+    "    movaps xmm7, [rdi + {xmm} + 112]",
+    "    movaps xmm8, [rdi + {xmm} + 128]",
+    "    movaps xmm9, [rdi + {xmm} + 144]",
+    "    movaps xmm10, [rdi + {xmm} + 160]",
+    "    movaps xmm11, [rdi + {xmm} + 176]",
+    "    movaps xmm12, [rdi + {xmm} + 192]",
+    "    movaps xmm13, [rdi + {xmm} + 208]",
+    "    movaps xmm14, [rdi + {xmm} + 224]",
+    "    movaps xmm15, [rdi + {xmm} + 240]",
+    "    mov rbx, [rdi + {rbx}]",
+    "    mov rdx, [rdi + {rdx}]",
+    "    mov rsi, [rdi + {rsi}]",
+    "    mov rbp, [rdi + {rbp}]",
+    "    mov r8, [rdi + {r8}]",
+    "    mov r9, [rdi + {r9}]",
+    "    mov r10, [rdi + {r10}]",
+    "    mov r11, [rdi + {r11}]",
+    "    mov r12, [rdi + {r12}]",
+    "    mov r13, [rdi + {r13}]",
+    "    mov r14, [rdi + {r14}]",
+    "    mov r15, [rdi + {r15}]",
+    "    mov rax, [rdi + {rflags}]",
+    "    test eax, {rare}",
+    "    jnz 2f",
+    // The common flags without popf, which takes four times as long: OF by an overflow, the rest by
+    // sahf. Only moves follow.
+    "    mov ecx, eax",
+    "    shr ecx, 11",
+    "    and ecx, 1",
+    "    mov ah, al",
+    "    mov al, cl",
+    "    mov rsp, [rdi + {rsp}]",
+    "    add al, 0x7f",
+    "    sahf",
+    "3:  mov rcx, [rdi + {rcx}]",
+    "    mov rax, [rdi + {rax}]",
+    "    mov rdi, [rdi + {rdi}]",
+    ".globl lwp_entry_jump",
+    ".hidden lwp_entry_jump",
+    "lwp_entry_jump:",
+    "    jmp qword ptr gs:[{b_guest_rip}]",
+    // With the guest's TF from here on every instruction traps; the handler lets it go on.
+    "2:  push rax",
+    "    popfq",
+    "    mov rsp, [rdi + {rsp}]",
+    "    jmp 3b",
+    ".globl lwp_entry_last",
+    ".hidden lwp_entry_last",
+    "lwp_entry_last:",
+    // Any register, FS, RSP and flags may be the guest's here (the handler has cleared TF, DF, AC).
+    ".globl lwp_entry_abort",
+    ".hidden lwp_entry_abort",
+    "lwp_entry_abort:",
+    "    mov rsp, gs:[{b_host_rsp}]",
+    "    mov eax, {preempted}",
+    "    jmp lwp_machine_leave",
+    "    .cfi_endproc",
+    ".size lwp_machine_enter, . - lwp_machine_enter",
+    ".popsection",
+    b_cx = const offset_of!(Block, cx),
+    b_host_rsp = const offset_of!(Block, host_rsp),
+    b_guest_rip = const offset_of!(Block, guest_rip),
+    b_pending = const offset_of!(Block, pending),
+    b_fsgsbase = const offset_of!(Block, fsgsbase),
+    fs_base = const reg(offset_of!(Regs, fs_base)),
+    mxcsr = const fpu(offset_of!(Fpu, mxcsr)),
+    xmm = const fpu(offset_of!(Fpu, xmm)),
+    rip = const reg(offset_of!(Regs, rip)),
+    rflags = const reg(offset_of!(Regs, rflags)),
+    rax = const reg(offset_of!(Regs, rax)),
+    rbx = const reg(offset_of!(Regs, rbx)),
+    rcx = const reg(offset_of!(Regs, rcx)),
+    rdx = const reg(offset_of!(Regs, rdx)),
+    rsi = const reg(offset_of!(Regs, rsi)),
+    rdi = const reg(offset_of!(Regs, rdi)),
+    rbp = const reg(offset_of!(Regs, rbp)),
+    rsp = const reg(offset_of!(Regs, rsp)),
+    r8 = const reg(offset_of!(Regs, r8)),
+    r9 = const reg(offset_of!(Regs, r9)),
+    r10 = const reg(offset_of!(Regs, r10)),
+    r11 = const reg(offset_of!(Regs, r11)),
+    r12 = const reg(offset_of!(Regs, r12)),
+    r13 = const reg(offset_of!(Regs, r13)),
+    r14 = const reg(offset_of!(Regs, r14)),
+    r15 = const reg(offset_of!(Regs, r15)),
+    rare = const RARE_FLAGS,
+    preempted = const LEFT_PREEMPTED,
+);
+
+// lwp_machine_exit: reached by a jump from a trampoline.
+//
+// On entry: everything is the guest's, RCX the address behind its syscall instruction (as the
+// instruction would have left it), R11 free. Then the host's stack, the registers in the context.
+// A fast entry that stays on the guest's FS and MXCSR branches off where the comment says.
+//
+// lwp_machine_leave: reached from above and, as the return address of a signal frame, from the
+// handlers, with RSP = host_rsp and RAX = why. FS and MXCSR may be either side's.
+global_asm!(
+    ".pushsection .text.lwp_machine_entry, \"ax\", @progbits",
+    ".balign 64",
+    ".globl lwp_machine_exit",
+    ".hidden lwp_machine_exit",
+    ".type lwp_machine_exit, @function",
+    "lwp_machine_exit:",
+    "    .cfi_startproc",
+    "    .cfi_def_cfa rsp, 56",
+    "    .cfi_offset rip, -8",
+    "    mov r11, gs:[{b_cx}]",
+    "    mov [r11 + {rsp}], rsp",
+    "    mov rsp, gs:[{b_host_rsp}]",
+    "    mov [r11 + {rax}], rax",
+    "    pushfq",
+    "    pop rax",
+    "    mov [r11 + {rflags}], rax",
+    "    mov [r11 + {r11}], rax",
+    "    mov [r11 + {rip}], rcx",
+    "    mov [r11 + {rcx}], rcx",
+    "    mov [r11 + {rbx}], rbx",
+    "    mov [r11 + {rdx}], rdx",
+    "    mov [r11 + {rsi}], rsi",
+    "    mov [r11 + {rdi}], rdi",
+    "    mov [r11 + {rbp}], rbp",
+    "    mov [r11 + {r8}], r8",
+    "    mov [r11 + {r9}], r9",
+    "    mov [r11 + {r10}], r10",
+    "    mov [r11 + {r12}], r12",
+    "    mov [r11 + {r13}], r13",
+    "    mov [r11 + {r14}], r14",
+    "    mov [r11 + {r15}], r15",
+    "    movaps [r11 + {xmm}], xmm0",
+    "    movaps [r11 + {xmm} + 16], xmm1",
+    "    movaps [r11 + {xmm} + 32], xmm2",
+    "    movaps [r11 + {xmm} + 48], xmm3",
+    "    movaps [r11 + {xmm} + 64], xmm4",
+    "    movaps [r11 + {xmm} + 80], xmm5",
+    "    movaps [r11 + {xmm} + 96], xmm6",
+    "    movaps [r11 + {xmm} + 112], xmm7",
+    "    movaps [r11 + {xmm} + 128], xmm8",
+    "    movaps [r11 + {xmm} + 144], xmm9",
+    "    movaps [r11 + {xmm} + 160], xmm10",
+    "    movaps [r11 + {xmm} + 176], xmm11",
+    "    movaps [r11 + {xmm} + 192], xmm12",
+    "    movaps [r11 + {xmm} + 208], xmm13",
+    "    movaps [r11 + {xmm} + 224], xmm14",
+    "    movaps [r11 + {xmm} + 240], xmm15",
+    "    inc qword ptr gs:[{b_fast}]",
+    "    test eax, {hates}",
+    "    jnz 4f",
+    // The place for fast entries: the host's stack, the guest's FS and MXCSR, context complete but
+    // for MXCSR, and rax = the guest's flags, clean.
+    "5:  stmxcsr [r11 + {mxcsr}]",
+    "    mov eax, {syscall}",
+    ".globl lwp_machine_leave",
+    ".hidden lwp_machine_leave",
+    "lwp_machine_leave:",
+    "    ldmxcsr gs:[{b_host_mxcsr}]",
+    "    mov rbx, rax",
+    "    mov rax, gs:[{b_host_fs}]",
+    set_fs!(),
+    "    mov rax, rbx",
+    "    pop r15",
+    "    .cfi_def_cfa_offset 48",
+    "    pop r14",
+    "    .cfi_def_cfa_offset 40",
+    "    pop r13",
+    "    .cfi_def_cfa_offset 32",
+    "    pop r12",
+    "    .cfi_def_cfa_offset 24",
+    "    pop rbx",
+    "    .cfi_def_cfa_offset 16",
+    "    pop rbp",
+    "    .cfi_def_cfa_offset 8",
+    "    ret",
+    // DF, TF, AC or NT of the guest's: host code gets none of them.
+    "    .cfi_def_cfa_offset 56",
+    "4:  push 2",
+    "    popfq",
+    "    jmp 5b",
+    "    .cfi_endproc",
+    ".size lwp_machine_exit, . - lwp_machine_exit",
+    ".popsection",
+    b_cx = const offset_of!(Block, cx),
+    b_host_rsp = const offset_of!(Block, host_rsp),
+    b_host_fs = const offset_of!(Block, host_fs),
+    b_host_mxcsr = const offset_of!(Block, host_mxcsr),
+    b_fsgsbase = const offset_of!(Block, fsgsbase),
+    b_fast = const offset_of!(Block, fast),
+    mxcsr = const fpu(offset_of!(Fpu, mxcsr)),
+    xmm = const fpu(offset_of!(Fpu, xmm)),
+    rip = const reg(offset_of!(Regs, rip)),
+    rflags = const reg(offset_of!(Regs, rflags)),
+    rax = const reg(offset_of!(Regs, rax)),
+    rbx = const reg(offset_of!(Regs, rbx)),
+    rcx = const reg(offset_of!(Regs, rcx)),
+    rdx = const reg(offset_of!(Regs, rdx)),
+    rsi = const reg(offset_of!(Regs, rsi)),
+    rdi = const reg(offset_of!(Regs, rdi)),
+    rbp = const reg(offset_of!(Regs, rbp)),
+    rsp = const reg(offset_of!(Regs, rsp)),
+    r8 = const reg(offset_of!(Regs, r8)),
+    r9 = const reg(offset_of!(Regs, r9)),
+    r10 = const reg(offset_of!(Regs, r10)),
+    r11 = const reg(offset_of!(Regs, r11)),
+    r12 = const reg(offset_of!(Regs, r12)),
+    r13 = const reg(offset_of!(Regs, r13)),
+    r14 = const reg(offset_of!(Regs, r14)),
+    r15 = const reg(offset_of!(Regs, r15)),
+    hates = const HOST_HATES,
+    syscall = const LEFT_SYSCALL,
+);
+
+unsafe extern "C" {
+    fn lwp_machine_enter(cx: *mut UserCtx) -> u64;
+    static lwp_machine_exit: u8;
+    static lwp_machine_leave: u8;
+    static lwp_entry_first: u8;
+    static lwp_entry_jump: u8;
+    static lwp_entry_last: u8;
+    static lwp_entry_abort: u8;
+}
+
+/// Runs the guest in `cx` and says why it came back.
+///
+/// # Safety
+/// The calling thread is a vcpu (its GS base points to its [`Block`]), its XMM upper halves and x87
+/// state are the guest's (`fpu::load`), and `cx` holds an RIP below the guest bound and a canonical FS
+/// base. Guest code runs: what it does to memory it can reach is not in anybody's hands.
+pub(crate) unsafe fn enter(cx: &mut UserCtx) -> u64 {
+    // SAFETY: the caller's promise; the stub keeps C's calling convention.
+    unsafe { lwp_machine_enter(cx) }
+}
+
+/// The restartable part of the entry stub.
+pub(crate) fn entry_range() -> Range<u64> {
+    (&raw const lwp_entry_first).addr() as u64..(&raw const lwp_entry_last).addr() as u64
+}
+
+/// The entry stub's last instruction, the jump into the guest.
+pub(crate) fn entry_jump() -> u64 {
+    (&raw const lwp_entry_jump).addr() as u64
+}
+
+/// Where an interrupted entry goes on.
+pub(crate) fn entry_abort() -> u64 {
+    (&raw const lwp_entry_abort).addr() as u64
+}
+
+/// Where trampolines jump to.
+pub(crate) fn exit_stub() -> u64 {
+    (&raw const lwp_machine_exit).addr() as u64
+}
+
+/// Where a signal frame goes on when the handler has taken the guest out.
+pub(crate) fn leave() -> u64 {
+    (&raw const lwp_machine_leave).addr() as u64
+}

@@ -1,0 +1,326 @@
+//! The poller: readiness, deadlines, wake-ups that are never lost, helpers, signals from outside.
+
+mod common;
+
+use common::Guest;
+use lwp_abi::signal::Signo;
+use lwp_kernel::ctx::Trap;
+use lwp_kernel::machine::{
+    AlwaysReady, Clocks, Event, ExitWith, Forked, Poller, Ready, Vcpus, Wait,
+};
+use lwp_machine::own_descriptors;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Signals from outside reach whichever machine polls first: one test at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Polls until `wanted` is among the events, which is at once or never.
+fn until(guest: &Guest, wanted: impl Fn(&Event) -> bool) -> Event {
+    let mut events = Vec::new();
+    loop {
+        guest.machine.poll(0, Wait::Forever, &mut events);
+        if let Some(event) = events.iter().find(|event| wanted(event)) {
+            return event.clone();
+        }
+    }
+}
+
+#[test]
+fn readiness_is_reported_once_per_change() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let (mut ours, mut theirs) = UnixStream::pair().expect("sockets");
+    let fd = ours.as_raw_fd();
+    guest.machine.poll_add(fd, 77).expect("it can be watched");
+    let mut events = Vec::new();
+    guest.machine.poll(0, Wait::No, &mut events);
+    assert!(matches!(events[..], [Event::Ready { token: 77, ready }] if ready == Ready::OUT));
+    guest.machine.poll(0, Wait::No, &mut events);
+    assert!(events.is_empty(), "edge triggered");
+    theirs.write_all(b"x").expect("connected");
+    let event = until(&guest, |event| {
+        matches!(event, Event::Ready { token: 77, .. })
+    });
+    assert!(matches!(event, Event::Ready { ready, .. } if ready.contains(Ready::IN)));
+    assert!(guest.machine.ready_now(fd).contains(Ready::IN | Ready::OUT));
+    ours.read_exact(&mut [0]).expect("a byte");
+    assert!(!guest.machine.ready_now(fd).contains(Ready::IN));
+    // Adding it again changes the token; after `poll_del` it is not heard of any more.
+    guest.machine.poll_add(fd, 78).expect("it can be watched");
+    guest.machine.poll(0, Wait::No, &mut events);
+    assert!(matches!(events[..], [Event::Ready { token: 78, .. }]));
+    guest.machine.poll_del(fd);
+    theirs.write_all(b"y").expect("connected");
+    guest.machine.poll(0, Wait::No, &mut events);
+    assert!(events.is_empty());
+    drop(theirs);
+    assert!(
+        guest
+            .machine
+            .ready_now(fd)
+            .contains(Ready::HUP | Ready::RDHUP)
+    );
+}
+
+#[test]
+fn what_cannot_be_watched_is_always_ready() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let file = std::fs::File::open("/proc/self/exe").expect("this program");
+    assert_eq!(
+        guest.machine.poll_add(file.as_raw_fd(), 1),
+        Err(AlwaysReady)
+    );
+    assert_eq!(guest.machine.poll_add(-1, 1), Err(AlwaysReady));
+    assert!(guest.machine.ready_now(12345).contains(Ready::ERR));
+}
+
+#[test]
+fn a_deadline_ends_a_wait_and_never_early() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let mut events = Vec::new();
+    for micros in [0, 5, 50, 700, 3000] {
+        let due = guest.machine.monotonic() + Duration::from_micros(micros);
+        while guest.machine.monotonic() < due {
+            guest.machine.poll(0, Wait::Until(due), &mut events);
+            assert!(events.is_empty());
+        }
+    }
+    let due = guest.machine.monotonic() + Duration::from_millis(2);
+    guest.machine.poll(0, Wait::Until(due), &mut events);
+    assert!(guest.machine.monotonic() >= due);
+}
+
+#[test]
+fn a_wake_before_the_wait_is_kept() {
+    let _alone = alone();
+    let guest = Guest::new();
+    guest.machine.wake_one();
+    guest.machine.poll(0, Wait::Forever, &mut Vec::new());
+    guest.machine.kick(0);
+    guest.machine.poll(0, Wait::Forever, &mut Vec::new());
+    assert_eq!(
+        guest.machine.stats().wakes,
+        0,
+        "nobody slept, so nobody was woken"
+    );
+}
+
+#[test]
+fn work_left_with_a_wake_is_always_found() {
+    const ROUNDS: u32 = 20_000;
+    let _alone = alone();
+    let guest = Guest::with(2);
+    let (work, done) = (AtomicU32::new(1), AtomicU32::new(0));
+    // As a vcpu's loop does: look for work, and wait for ever when there is none. Whoever finds
+    // some leaves the next, wakes somebody, and waits, so a lost wake-up ends in silence.
+    let play = |cpu: usize| {
+        let mut events = Vec::new();
+        while done.load(Ordering::SeqCst) < ROUNDS {
+            let found = work
+                .compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok();
+            if found {
+                done.fetch_add(1, Ordering::SeqCst);
+                work.store(1, Ordering::SeqCst);
+                guest.machine.wake_one();
+            }
+            guest.machine.poll(cpu, Wait::Forever, &mut events);
+        }
+        guest.machine.wake_one();
+    };
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let _vcpu = guest.machine.adopt(1).expect("free");
+            play(1);
+        });
+        play(0);
+    });
+}
+
+#[test]
+fn a_kick_ends_another_vcpus_wait() {
+    let _alone = alone();
+    let guest = Guest::with(2);
+    let waits = AtomicU32::new(0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let _vcpu = guest.machine.adopt(1).expect("free");
+            for _ in 0..2000 {
+                waits.fetch_add(1, Ordering::SeqCst);
+                guest.machine.poll(1, Wait::Forever, &mut Vec::new());
+            }
+            waits.store(u32::MAX, Ordering::SeqCst);
+        });
+        // However it falls, before the sleep or into it, a kick must not be lost: there are as
+        // many as waits.
+        let mut kicked = 0;
+        loop {
+            let now = waits.load(Ordering::SeqCst);
+            if now == u32::MAX {
+                break;
+            }
+            if now > kicked {
+                kicked = now;
+                guest.machine.kick(1);
+            }
+            std::hint::spin_loop();
+        }
+    });
+}
+
+#[test]
+fn blocking_jobs_run_elsewhere_and_report() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let (mut ours, theirs) = UnixStream::pair().expect("sockets");
+    for token in 0..100 {
+        guest.machine.run_blocking(token, Box::new(|| ()));
+    }
+    let mut done: Vec<u64> = Vec::new();
+    let mut events = Vec::new();
+    while done.len() < 100 {
+        guest.machine.poll(0, Wait::Forever, &mut events);
+        done.extend(events.iter().filter_map(|event| match event {
+            Event::Done { token } => Some(*token),
+            _ => None,
+        }));
+    }
+    done.sort_unstable();
+    assert!(done.iter().copied().eq(0..100));
+    // One that blocks does not hold up others, and a fork child has helpers of its own.
+    let mut reader = theirs.try_clone().expect("a descriptor");
+    guest.machine.run_blocking(
+        1,
+        Box::new(move || reader.read_exact(&mut [0]).expect("a byte")),
+    );
+    guest.machine.run_blocking(2, Box::new(|| ()));
+    until(&guest, |event| matches!(event, Event::Done { token: 2 }));
+    assert!(guest.machine.begin_fork());
+    match guest.machine.fork(0).expect("room") {
+        Forked::Child { .. } => {
+            guest.machine.run_blocking(3, Box::new(|| ()));
+            until(&guest, |event| matches!(event, Event::Done { token: 3 }));
+            guest.machine.exit(ExitWith::Code(9));
+        }
+        Forked::Parent(pid) => {
+            let mut status = 0;
+            // SAFETY: writes one integer.
+            unsafe { libc::waitpid(pid, &raw mut status, 0) };
+            assert_eq!(libc::WEXITSTATUS(status), 9);
+        }
+    }
+    ours.write_all(b"x").expect("connected");
+    until(&guest, |event| matches!(event, Event::Done { token: 1 }));
+}
+
+#[test]
+fn what_was_watched_is_watched_in_a_fork_child() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let (ours, mut theirs) = UnixStream::pair().expect("sockets");
+    guest
+        .machine
+        .poll_add(ours.as_raw_fd(), 5)
+        .expect("it can be watched");
+    until(&guest, |event| {
+        matches!(event, Event::Ready { token: 5, .. })
+    });
+    assert!(guest.machine.begin_fork());
+    if let Forked::Parent(pid) = guest.machine.fork(0).expect("room") {
+        theirs.write_all(b"x").expect("connected");
+        let mut status = 0;
+        // SAFETY: writes one integer.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(libc::WEXITSTATUS(status), 4);
+    } else {
+        until(
+            &guest,
+            |event| matches!(event, Event::Ready { token: 5, ready } if ready.contains(Ready::IN)),
+        );
+        guest.machine.exit(ExitWith::Code(4));
+    }
+}
+
+#[test]
+fn signals_from_outside_arrive_with_their_sender_wherever_they_hit() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let spin = guest.text(&[0xeb, 0xfe]);
+    // SAFETY: no arguments.
+    let tid = unsafe { libc::gettid() };
+    // SAFETY: no arguments.
+    let uid = unsafe { libc::getuid() };
+    let pid = std::process::id().cast_signed();
+    let send = move |signo: i32| {
+        // SAFETY: a signal to a thread of this process.
+        unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signo) };
+    };
+    std::thread::scope(|threads| {
+        // In the guest.
+        threads.spawn(move || send(libc::SIGHUP));
+        assert_eq!(guest.enter(&mut guest.cx(spin)), Trap::Preempted);
+    });
+    let Event::Signal { signo, info } =
+        until(&guest, |event| matches!(event, Event::Signal { .. }))
+    else {
+        panic!("just matched")
+    };
+    assert_eq!(
+        (signo, info.pid().raw(), info.uid()),
+        (Signo::SIGHUP, pid, uid)
+    );
+    // In the host, then in the poller.
+    send(libc::SIGUSR2);
+    until(&guest, |event| {
+        matches!(
+            event,
+            Event::Signal {
+                signo: Signo::SIGUSR2,
+                ..
+            }
+        )
+    });
+    std::thread::scope(|threads| {
+        threads.spawn(move || {
+            for _ in 0..100 {
+                send(libc::SIGINT);
+            }
+        });
+        until(&guest, |event| {
+            matches!(
+                event,
+                Event::Signal {
+                    signo: Signo::SIGINT,
+                    ..
+                }
+            )
+        });
+    });
+}
+
+#[test]
+fn our_descriptors_are_high_and_close_on_exec() {
+    let _alone = alone();
+    let _guest = Guest::new();
+    let mut found = 0;
+    for fd in own_descriptors() {
+        // SAFETY: asks for a flag.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags >= 0 {
+            found += 1;
+            assert_eq!(flags, libc::FD_CLOEXEC);
+        }
+    }
+    assert!(found >= 2, "an epoll and an eventfd");
+}
