@@ -1,0 +1,18 @@
+//! Checks of signals: frames, contexts, masks, delivery, and what they do to sleeping calls.
+
+#![no_std]
+#![no_main]
+
+mod deliver;
+mod frame;
+mod masks;
+mod sleep;
+
+use rt::start::Args;
+
+rt::main!(main);
+
+fn main(args: Args) -> i32 {
+    let groups = [frame::CHECKS, masks::CHECKS, deliver::CHECKS, sleep::CHECKS];
+    rt::check::run(args, &groups)
+}
