@@ -1,0 +1,134 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use core::num::NonZeroUsize;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+const EXAMPLES: &str = "\
+Examples:
+  lwp demo                                     see what it does
+  lwp run ./hello                              run a NetBSD program
+  GOOS=netbsd go test -exec 'lwp run' ./...    test a Go package as on NetBSD
+  lwp run --stats ./server -port 8080          what follows PROGRAM is the program's
+
+Exit status: the program's own; 128+N if signal N ended it; 125 if lwp failed,
+126 if the program cannot be run, 127 if it was not found.";
+
+/// Runs NetBSD/amd64 programs on Linux, with NetBSD's threads in user space.
+#[derive(Debug, Parser)]
+#[command(name = "lwp", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a NetBSD program
+    Run(Run),
+    /// Show what LWPs can do, and what it costs beside Linux threads
+    Demo,
+}
+
+/// `lwp run`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Run {
+    /// How many host threads run the program's LWPs [default: the CPUs we may use]
+    #[arg(long, value_name = "N")]
+    pub(crate) vcpus: Option<NonZeroUsize>,
+
+    /// Print what was counted, on stderr, when the program ends
+    ///
+    /// How many system calls took the fast road (patched call sites) and the slow one (traps), where the
+    /// slow ones are, how many LWPs there were, and how often they were switched.
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Say nothing about system calls that are not supported
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Set a variable in the program's environment
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<Variable>,
+
+    /// How many LWPs the program may have
+    #[arg(long, value_name = "N")]
+    pub(crate) maxlwp: Option<u32>,
+
+    /// The program and its arguments; without a slash it is looked for in PATH
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_names = ["PROGRAM", "ARGS"]
+    )]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// `NAME=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable(Vec<u8>);
+
+impl Variable {
+    /// The whole of it.
+    pub(crate) fn whole(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The name, with the sign behind it.
+    fn name(&self) -> &[u8] {
+        let sign = self.0.iter().position(|&byte| byte == b'=');
+        &self.0[..=sign.unwrap_or(0)]
+    }
+
+    /// Sets this variable among `all`.
+    pub(crate) fn put_into(&self, all: &mut Vec<Vec<u8>>) {
+        all.retain(|each| !each.starts_with(self.name()));
+        all.push(self.whole().to_vec());
+    }
+}
+
+fn variable(text: &str) -> Result<Variable, &'static str> {
+    match text.find('=') {
+        None | Some(0) => Err("a variable is NAME=VALUE"),
+        Some(_) => Ok(Variable(OsStr::new(text).as_bytes().to_vec())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn run(args: &[&str]) -> Run {
+        let all = ["lwp", "run"].iter().chain(args);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Run(run) => run,
+            Command::Demo => panic!("it was run"),
+        }
+    }
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_program_is_the_program_s() {
+        let parsed = run(&["--vcpus", "2", "prog", "--vcpus", "3", "-q", "--", "x"]);
+        assert_eq!(parsed.vcpus.map(NonZeroUsize::get), Some(2));
+        assert!(!parsed.quiet);
+        assert_eq!(parsed.program, ["prog", "--vcpus", "3", "-q", "--", "x"]);
+    }
+
+    #[test]
+    fn a_variable_replaces_its_namesake_only() {
+        let mut all = vec![b"A=1".to_vec(), b"AB=2".to_vec()];
+        run(&["--env", "A=3", "prog"]).env[0].put_into(&mut all);
+        assert_eq!(all, [b"AB=2".to_vec(), b"A=3".to_vec()]);
+        assert!(Cli::try_parse_from(["lwp", "run", "--env", "=x", "prog"]).is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! How the command itself fails.
+//!
+//! One line on stderr, `lwp: what: why`, and a status that no guest's can be taken for by accident: 125
+//! we failed, 126 the program cannot be run, 127 there is no such program; as env(1) has it.
+
+use lwp_machine::Refusal as MachineRefusal;
+use lwp_syscalls::exec::Refusal;
+use std::ffi::{OsStr, OsString};
+use std::io;
+
+/// Why no guest runs.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The command line.
+    #[error("{0}; try 'lwp --help'")]
+    Usage(String),
+    /// No file of that name.
+    #[error("{}: not found", shown(.0))]
+    NotFound(OsString),
+    /// There is a file, but it cannot be opened or may not be executed.
+    #[error("{}: {why}", shown(.0), why = .1)]
+    Denied(OsString, io::Error),
+    /// There is a file, but we cannot execute it.
+    #[error("{}: {why}", shown(.0), why = .1)]
+    Refused(OsString, Refusal),
+    /// The demonstration broke off.
+    #[error("demo: {0}")]
+    Demo(io::Error),
+    /// The machine cannot be set up.
+    #[error("this host: {0}")]
+    Machine(#[from] MachineRefusal),
+}
+
+/// A file's name on one line, whatever is in it.
+fn shown(name: &OsStr) -> String {
+    if name.is_empty() {
+        return "''".to_owned();
+    }
+    let escaped = |each: char| match each {
+        control if control.is_control() => control.escape_default().to_string(),
+        other => other.to_string(),
+    };
+    name.to_string_lossy().chars().map(escaped).collect()
+}
+
+impl Failure {
+    /// The exit status.
+    pub(crate) fn status(&self) -> i32 {
+        match self {
+            Self::Usage(_) | Self::Demo(_) | Self::Machine(_) => 125,
+            Self::Denied(..) | Self::Refused(..) => 126,
+            Self::NotFound(_) => 127,
+        }
+    }
+
+    /// A complaint of the parser as one line; `None` after printing what was asked for (help, version).
+    pub(crate) fn from_clap(err: &clap::Error) -> Option<Self> {
+        if !err.use_stderr() {
+            // The reader may have gone.
+            let _ = err.print();
+            return None;
+        }
+        let text = err.to_string();
+        let first = text.split("\n\n").next().unwrap_or_default();
+        let first = first.strip_prefix("error: ").unwrap_or(first);
+        let line: Vec<_> = first.split_whitespace().collect();
+        Some(Self::Usage(line.join(" ")))
+    }
+}

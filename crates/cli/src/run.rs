@@ -1,0 +1,218 @@
+//! `lwp run`: machine, kernel and system calls put together around one program; also the start of an
+//! image that follows another (execve), which finds its state in a [`Handover`].
+//!
+//! Order matters: the machine first, on the only thread, since it may execute the runner again; the
+//! program last, since from then on the process belongs to the guest.
+
+use crate::args;
+use crate::fail::Failure;
+use crate::find;
+use crate::stats;
+use core::convert::Infallible;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use lwp_abi::lwp::LwpId;
+use lwp_abi::resource::{RLIMIT_STACK, Rlimit};
+use lwp_abi::signal::{SI_NOINFO, SIG_IGN, SigSet, Siginfo, Signo};
+use lwp_kernel::itimer::Which;
+use lwp_kernel::kernel::Config;
+use lwp_kernel::sched::Fair;
+use lwp_kernel::sig::SigAct;
+use lwp_kernel::{Kernel, Personality};
+use lwp_machine::{HostMachine, LinuxHost, MainVcpu, own_descriptors};
+use lwp_syscalls::exec::{self, Arguments, Handover};
+use lwp_syscalls::{Image, Options, Unix};
+use std::env;
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs the program that the user asked for; its end is the end of this process.
+///
+/// # Errors
+/// Why it was not run.
+pub(crate) fn run(options: &args::Run) -> Result<Infallible, Failure> {
+    let runner = Runner::new(Options {
+        is_quiet: options.quiet,
+        prints_stats: options.stats,
+        vcpus: options.vcpus.map(core::num::NonZeroUsize::get),
+        maxlwp: options.maxlwp,
+    })?;
+    // The command line has at least one word: `args` says so.
+    let name = options.program.first().cloned().unwrap_or_default();
+    let found = find::find(&name)?;
+    let arguments = Arguments {
+        argv: options
+            .program
+            .iter()
+            .map(|word| word.as_bytes().to_vec())
+            .collect(),
+        envp: environment(&options.env),
+        execname: found.path,
+    };
+    runner.deepen_stack();
+    let (ignored, blocked) = lwp_machine::initial_signals();
+    // NetBSD's exec never leaves SIGCHLD ignored.
+    runner.ignore(ignored.minus(SigSet::of(&[Signo::SIGCHLD])));
+    let ctx = runner.load(&name, found.file.as_fd(), &arguments)?;
+    drop(found.file);
+    let lid = LwpId::new(runner.kernel.proc.pid());
+    runner
+        .kernel
+        .start_first(lid, ctx, |first| first.set_sigmask(blocked));
+    runner.go()
+}
+
+/// Goes on as the program that another has executed.
+///
+/// # Errors
+/// Why it is not run.
+pub(crate) fn resume(from: &Handover) -> Result<Infallible, Failure> {
+    let runner = Runner::new(from.options)?;
+    let kernel = &runner.kernel;
+    runner.sys.limits.set_all(from.limits);
+    let Rlimit { rlim_cur, rlim_max } = from.nthr;
+    kernel.proc.nthr_soft.store(rlim_cur, Ordering::Relaxed);
+    kernel.proc.nthr_hard.store(rlim_max, Ordering::Relaxed);
+    runner.ignore(from.ignored);
+    let name = OsString::from_vec(from.arguments.execname.clone());
+    let host = Arc::clone(&runner.sys.host);
+    let file = host.fd(from.program).map_err(lwp_machine::Refusal::from)?;
+    let ctx = runner.load(&name, file, &from.arguments)?;
+    // It was open a moment ago.
+    let _ = host.close(from.program);
+    let first = kernel.start_first(LwpId::new(from.lid), ctx, |first| {
+        first.set_sigmask(from.mask);
+    });
+    for signo in from.pending.iter() {
+        kernel.psignal(&Siginfo::new(signo, SI_NOINFO));
+    }
+    for signo in from.lwp_pending.iter() {
+        kernel.lwp_signal(&first, &Siginfo::new(signo, SI_NOINFO));
+    }
+    let which = [Which::Real, Which::Virtual, Which::Prof, Which::Monotonic];
+    for (which, (interval, value)) in which.into_iter().zip(from.itimers) {
+        if value != 0 {
+            let (interval, value) = (Duration::from_nanos(interval), Duration::from_nanos(value));
+            kernel.itimer_set(which, interval, value);
+        }
+    }
+    runner.go()
+}
+
+/// The record that the image before has left for this one.
+pub(crate) fn handed_over() -> Option<Handover> {
+    env::var_os(exec::VARIABLE)?;
+    Handover::receive(&LinuxHost::new(own_descriptors().start))
+}
+
+/// Everything but the program.
+struct Runner {
+    machine: Arc<HostMachine>,
+    kernel: Arc<Kernel>,
+    sys: Arc<Unix>,
+    /// This thread's being vcpu 0.
+    _main_vcpu: MainVcpu,
+}
+
+impl Runner {
+    fn new(options: Options) -> Result<Self, Failure> {
+        let of_machine = lwp_machine::Options {
+            vcpus: options.vcpus,
+            ..lwp_machine::Options::default()
+        };
+        let machine = Arc::new(HostMachine::new(&of_machine)?);
+        let host = Arc::new(LinuxHost::new(own_descriptors().start));
+        let sys = Arc::new(Unix::new(host, options));
+        let config = Config {
+            maxlwp: options.maxlwp.unwrap_or(Config::default().maxlwp),
+            superuser: rustix::process::geteuid().is_root(),
+        };
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let calls: Arc<dyn Personality> = Arc::<Unix>::clone(&sys);
+        let below = Arc::<HostMachine>::clone(&machine);
+        let kernel = Kernel::new(below, calls, Box::new(Fair), config, pid);
+        let main_vcpu = machine.adopt_main_thread()?;
+        Ok(Self {
+            machine,
+            kernel,
+            sys,
+            _main_vcpu: main_vcpu,
+        })
+    }
+
+    /// A user who has raised the stack limit wants deep stacks.
+    fn deepen_stack(&self) {
+        let limit = self.sys.limits.get(RLIMIT_STACK);
+        let ours = lwp_machine::initial_stack_limit();
+        let rlim_cur = limit.rlim_cur.max(ours).min(limit.rlim_max);
+        self.sys
+            .limits
+            .set(RLIMIT_STACK, Rlimit { rlim_cur, ..limit });
+    }
+
+    /// Ignores `signals` on behalf of the guest.
+    fn ignore(&self, signals: SigSet) {
+        let mut p = self.kernel.proc.lock();
+        for signo in signals.iter() {
+            let act = SigAct {
+                handler: SIG_IGN,
+                ..*p.sigacts.get(signo)
+            };
+            p.sigacts.set(signo, act);
+        }
+    }
+
+    /// Loads the program `name` and says what it starts with.
+    fn load(
+        &self,
+        name: &OsString,
+        file: BorrowedFd<'_>,
+        arguments: &Arguments,
+    ) -> Result<lwp_kernel::ctx::UserCtx, Failure> {
+        let refused = |refusal| Failure::Refused(name.clone(), refusal);
+        let program = exec::examine_file(file).map_err(refused)?;
+        let stack = self.sys.limits.get(RLIMIT_STACK).rlim_cur;
+        let loaded = exec::load(&self.kernel, file, &program, arguments, stack);
+        let loaded = loaded.map_err(refused)?;
+        let path = arguments.execname.clone();
+        show_name(&path);
+        self.sys.set_image(Image {
+            path,
+            ps_strings: loaded.ps_strings,
+        });
+        if self.sys.options.prints_stats {
+            stats::print_at_exit(&self.machine, &self.kernel);
+        }
+        Ok(loaded.ctx)
+    }
+
+    /// Runs LWPs for as long as there are any.
+    fn go(&self) -> ! {
+        self.kernel.run_vcpu(0);
+        unreachable!("the machine ends the process when the kernel says so")
+    }
+}
+
+/// Has the host call the process by the program's name.
+fn show_name(path: &[u8]) {
+    let name = Path::new(std::ffi::OsStr::from_bytes(path)).file_name();
+    let name = name.and_then(|name| CString::new(name.as_bytes()).ok());
+    if let Some(name) = name {
+        // Without a name of its own it is called after the runner.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// The environment we were given, with the changes the user asked for.
+fn environment(changes: &[args::Variable]) -> Vec<Vec<u8>> {
+    let mut all: Vec<_> = env::vars_os()
+        .map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat())
+        .collect();
+    for change in changes {
+        change.put_into(&mut all);
+    }
+    all
+}
