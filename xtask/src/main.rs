@@ -1,0 +1,164 @@
+//! The project's own commands: `cargo xtask test` is the one test command, `cargo xtask soak` the
+//! long one.
+//!
+//! Responsible for everything a fresh machine needs before a test can run (what is fetched lies
+//! under `target/cache`), for running every suite, and for one last line that says how it went.
+//! Not for what is right: that is in the tests themselves.
+//!
+//! # Invariants
+//! 1. A suite that cannot run fails, by name and with the reason. Nothing is skipped.
+//! 2. Every guest runs under a time limit, in its own process group, which is killed at the end.
+//! 3. Nothing is written outside the target directory.
+
+mod bundle;
+mod esbuild;
+mod go;
+mod guests;
+mod layouts;
+mod project;
+mod report;
+mod run;
+mod runner;
+mod rust;
+mod serve;
+mod setup;
+
+use clap::{Parser, Subcommand};
+use project::Project;
+use report::Report;
+use std::process::ExitCode;
+
+/// One group of checks that can be run alone.
+struct Suite {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Project, &mut Report),
+}
+
+/// All suites, the quick ones first.
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "fmt",
+        about: "cargo fmt --check, both workspaces",
+        run: rust::fmt,
+    },
+    Suite {
+        name: "clippy",
+        about: "cargo clippy without warnings, both workspaces",
+        run: rust::clippy,
+    },
+    Suite {
+        name: "doc",
+        about: "cargo doc without warnings, private items too",
+        run: rust::doc,
+    },
+    Suite {
+        name: "unit",
+        about: "cargo test --workspace",
+        run: rust::unit,
+    },
+    Suite {
+        name: "sim",
+        about: "the kernel on the sim machine, optimised",
+        run: rust::sim,
+    },
+    Suite {
+        name: "loom",
+        about: "model tests: every interleaving",
+        run: rust::loom,
+    },
+    Suite {
+        name: "guests",
+        about: "guest programs with 1, 2 and 8 vcpus; lwp demo",
+        run: guests::suite,
+    },
+    Suite {
+        name: "esbuild",
+        about: "bundles as esbuild for Linux does; serves HTTP",
+        run: esbuild::suite,
+    },
+    Suite {
+        name: "go",
+        about: "go test -exec 'lwp run'",
+        run: go::suite,
+    },
+    Suite {
+        name: "layouts",
+        about: "guests, bundle, go under unusual conditions",
+        run: layouts::suite,
+    },
+];
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Sets up what is needed and runs every test; ends with `N passed, N failed`.
+    Test {
+        /// Runs only this suite; may be given several times.
+        #[arg(long, value_name = "SUITE", value_parser = suite_names())]
+        only: Vec<String>,
+        /// Lists the suites and runs none.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Bundles with esbuild again and again with 1, 2 and 8 vcpus: none may fail, differ or hang.
+    Soak {
+        /// Runs for each number of vcpus.
+        #[arg(long, default_value_t = 50)]
+        runs: u32,
+    },
+}
+
+fn suite_names() -> Vec<&'static str> {
+    SUITES.iter().map(|suite| suite.name).collect()
+}
+
+fn main() -> ExitCode {
+    match perform(Args::parse().task) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode, String> {
+    match task {
+        Task::Test { list: true, .. } => {
+            for suite in SUITES {
+                println!("{:8} {}", suite.name, suite.about);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Test { only, list: false } => test(&only),
+        Task::Soak { runs } => soak(runs),
+    }
+}
+
+fn test(only: &[String]) -> Result<ExitCode, String> {
+    let project = Project::open()?;
+    let mut report = Report::default();
+    for suite in SUITES {
+        if only.is_empty() || only.iter().any(|name| name == suite.name) {
+            report.begin(suite.name, suite.about);
+            (suite.run)(&project, &mut report);
+        }
+    }
+    Ok(report.finish())
+}
+
+fn soak(runs: u32) -> Result<ExitCode, String> {
+    let project = Project::open()?;
+    let mut report = Report::default();
+    report.begin("soak", "bundles with esbuild again and again");
+    esbuild::soak(&project, &mut report, runs);
+    Ok(report.finish())
+}

