@@ -63,9 +63,9 @@ const SUITES: &[Suite] = &[
         run: rust::sim,
     },
     Suite {
-        name: "loom",
-        about: "model tests: every interleaving",
-        run: rust::loom,
+        name: "races",
+        about: "racy paths under a model checker (shuttle)",
+        run: rust::races,
     },
     Suite {
         name: "guests",

@@ -61,15 +61,15 @@ pub(crate) fn sim(project: &Project, report: &mut Report) {
     );
 }
 
-/// The model tests: loom tries every interleaving of two or three LWPs.
-pub(crate) fn loom(project: &Project, report: &mut Report) {
+/// The racy paths: shuttle decides every switch between host threads.
+pub(crate) fn races(project: &Project, report: &mut Report) {
     let mut cargo = project.cargo();
     cargo.args([
         "test",
         "--release",
-        "--package=lwp-kernel",
-        "--features=loom",
-        "--test=loom*",
+        "--package=lwp-sim",
+        "--features=shuttle",
+        "--test=races",
     ]);
     count(report, "cargo test", &mut cargo);
 }

@@ -5,6 +5,10 @@
 //! made: no two waiters for one target, no suspension of an LWP whose call would go on sleeping.
 //!
 //! Source of the model: lwp.md 1.7 and section 2, not the kernel.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may say so by panicking, in its helpers too"
+)]
 
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LWP_DETACHED, LWP_SUSPENDED, LwpState};
@@ -383,7 +387,9 @@ async fn drive(user: User, ops: Arc<Vec<Op>>) {
     let mut model = Model([NOBODY; PUPPETS]);
     // Nobody is called this.
     let mut puppets: [Puppet; PUPPETS] = Default::default();
-    puppets.iter_mut().for_each(|puppet| puppet.lid = -1);
+    for puppet in puppets.iter_mut() {
+        puppet.lid = -1;
+    }
     let lids: Lids = Arc::new(Mutex::new([-1; PUPPETS]));
     for &op in &*ops {
         if !model.allows(op) {
