@@ -56,7 +56,14 @@ impl CurLwp {
     /// `lwp_park` from the sleep on, with the write-back of `sys____lwp_park60`.
     pub(crate) async fn park_wait(&mut self) -> SysResult {
         let deadline = self.park.timo.map(|timo| timo.deadline);
-        let ended = self.sleepq_block(deadline, Catch::Signals).await;
+        let ended = if self.lwp.flags().contains(LwpFlags::WSUSPEND) {
+            // Told to suspend between its entry into the kernel and its sleep. NetBSD sleeps on, and the
+            // caller of _lwp_suspend waits for an unpark; this is what it gets a moment later.
+            self.sleepq_leave();
+            Ok(())
+        } else {
+            self.sleepq_block(deadline, Catch::Signals).await
+        };
         let Park { timo, write_back } = self.park;
         if let Some(timo) = timo.filter(|_| write_back != 0) {
             let rest = match ended {
