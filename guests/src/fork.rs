@@ -32,6 +32,7 @@ const CHECKS: &[Check] = &[
     ("fork/result", results_of_fork),
     ("fork/memory", memory_is_copied),
     ("fork/descriptors", descriptors_are_shared),
+    ("L-006", pid_is_nobodys_lid),
     ("L-275", child_has_one_lwp),
     ("L-276", parents_lids_are_unknown),
     ("L-277", token_is_not_inherited),
@@ -127,6 +128,17 @@ fn child_has_one_lwp() -> Verdict {
     })?;
     ensure_eq!(status.code(), Some(0b11111));
     STOP.set(1);
+    Ok(())
+}
+
+fn pid_is_nobodys_lid() -> Verdict {
+    let tasks: [_; 8] = core::array::from_fn(|_| spawn(lwp::park));
+    for _ in 0..50 {
+        let child = process::spawn_child(|| 0)?;
+        ensure!(tasks.iter().all(|task| task.lid.raw() != child));
+        ensure_err!(lwp::unpark(LwpId::new(child)), ESRCH);
+        process::wait(child)?;
+    }
     Ok(())
 }
 
@@ -416,20 +428,34 @@ fn signals_without_the_first_lwp() -> Verdict {
     extern "C" fn take(_: i32, _: &mut Siginfo, _: &mut Ucontext) {
         TAKEN.set(1);
     }
-    let ready = vm::map_shared(vm::PAGE)?.shared::<Word>();
+    let words = vm::map_shared(vm::PAGE)?.shared::<[Word; 2]>();
     let child = process::spawn_child(|| {
         let _ = sig::catch(Signo::SIGUSR1, take, SaFlags::empty());
         let first = lwp::me();
-        spawn(move || {
+        let _: lwp::Task<()> = spawn(move || {
             let _ = sysctl::until_state(first, rt::abi::lwp::LwpState::Zomb);
-            ready.set(1);
-            process::exit(if TAKEN.wait(1).is_ok() { 4 } else { 5 })
+            words[0].set(1);
+            if TAKEN.wait(1).is_ok() {
+                words[0].set(2);
+            }
+            loop {
+                words[1].add();
+            }
         });
         lwp::exit()
     })?;
-    ready.wait(1)?;
+    words[0].wait(1)?;
     process::kill(child, Signo::SIGUSR1.raw())?;
-    ensure_eq!(process::wait(child)?.code(), Some(4));
+    words[0].wait(2)?;
+    scene::moves(&words[1])?;
+    process::kill(child, Signo::SIGSTOP.raw())?;
+    let (_, status) = process::wait4(child, process::WUNTRACED)?;
+    ensure_eq!(status.stopped(), Some(Signo::SIGSTOP.raw()));
+    scene::stands_still(&words[1])?;
+    process::kill(child, Signo::SIGCONT.raw())?;
+    scene::moves(&words[1])?;
+    process::kill(child, Signo::SIGKILL.raw())?;
+    ensure_eq!(process::wait(child)?.signal(), Some(Signo::SIGKILL.raw()));
     Ok(())
 }
 

@@ -29,6 +29,38 @@ pub(crate) enum Command {
     Run(Run),
     /// Show what LWPs can do, and what it costs beside Linux threads
     Demo,
+    /// Show which statements about NetBSD's LWP calls hold
+    Conform(Conform),
+}
+
+const CONFORM_EXAMPLES: &str = "\
+Examples:
+  lwp conform                        check every statement
+  lwp conform --filter _lwp_park     those about one call
+  lwp conform --filter L-042         one of them
+  lwp conform --vcpus 8 --repeat 100
+
+Exit status: 0; 1 if a check failed; 125 if lwp failed.";
+
+/// `lwp conform`.
+#[derive(Debug, Args)]
+#[command(after_help = CONFORM_EXAMPLES)]
+pub(crate) struct Conform {
+    /// Only statements whose number, call or text contains this
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) filter: Option<String>,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How many host threads run each program's LWPs [default: the CPUs we may use]
+    #[arg(long, value_name = "N")]
+    pub(crate) vcpus: Option<NonZeroUsize>,
+
+    /// Run everything so many times; what fails once fails
+    #[arg(long, value_name = "N")]
+    pub(crate) repeat: Option<NonZeroUsize>,
 }
 
 /// `lwp run`.
@@ -107,7 +139,7 @@ mod tests {
         let all = ["lwp", "run"].iter().chain(args);
         match Cli::try_parse_from(all).unwrap().command {
             Command::Run(run) => run,
-            Command::Demo => panic!("it was run"),
+            Command::Demo | Command::Conform(_) => panic!("it was run"),
         }
     }
 

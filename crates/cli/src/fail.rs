@@ -8,7 +8,7 @@ use lwp_syscalls::exec::Refusal;
 use std::ffi::{OsStr, OsString};
 use std::io;
 
-/// Why no guest runs.
+/// Why no guest runs, or what a guest has shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The command line.
@@ -26,6 +26,12 @@ pub(crate) enum Failure {
     /// The demonstration broke off.
     #[error("demo: {0}")]
     Demo(io::Error),
+    /// The conformance suite cannot be run.
+    #[error("conform: {0}")]
+    Conform(io::Error),
+    /// So many statements or checks failed.
+    #[error("conform: {0} failed")]
+    NotConforming(usize),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -47,7 +53,8 @@ impl Failure {
     /// The exit status.
     pub(crate) fn status(&self) -> i32 {
         match self {
-            Self::Usage(_) | Self::Demo(_) | Self::Machine(_) => 125,
+            Self::NotConforming(_) => 1,
+            Self::Usage(_) | Self::Demo(_) | Self::Conform(_) | Self::Machine(_) => 125,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,
         }
