@@ -28,7 +28,7 @@ use crate::machine::CpuId;
 use crate::park::Park;
 use crate::sig::SigPend;
 use crate::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use crate::sync::{Guard, Mutex, Rank};
+use crate::sync::{Rank, SpinGuard, SpinMutex};
 use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::signal::{SigSet, StackT};
@@ -119,7 +119,7 @@ pub struct Lwp {
     /// Position in the order of creation within the process.
     pub birth: u64,
     flags: AtomicU32,
-    st: Mutex<LwpSt>,
+    st: SpinMutex<LwpSt>,
     /// Not ranked: only the vcpu that runs the LWP takes it, around everything else.
     pub(crate) future: std::sync::Mutex<Option<LwpFuture>>,
 }
@@ -131,7 +131,7 @@ impl Lwp {
             lid: AtomicI32::new(lid.raw()),
             birth,
             flags: AtomicU32::new(0),
-            st: Mutex::new(
+            st: SpinMutex::new(
                 Rank::Lwp,
                 LwpSt {
                     stat: LwpStat::Idl,
@@ -169,7 +169,7 @@ impl Lwp {
     }
 
     /// lwp_lock.
-    pub fn lock(&self) -> Guard<'_, LwpSt> {
+    pub fn lock(&self) -> SpinGuard<'_, LwpSt> {
         self.st.lock()
     }
 

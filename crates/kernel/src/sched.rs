@@ -20,7 +20,7 @@
 use crate::lwp::Lwp;
 use crate::machine::{CpuId, Machine};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, Rank};
+use crate::sync::{Rank, SpinMutex};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ pub(crate) struct Tick {
 
 #[derive(Debug)]
 struct Cpu {
-    rq: Mutex<RunQueue>,
+    rq: SpinMutex<RunQueue>,
     /// LWPs in `rq`, readable without its lock.
     len: AtomicUsize,
     /// An LWP runs here; otherwise this vcpu looks at `rq` before it waits, and needs no tick.
@@ -158,7 +158,7 @@ impl Sched {
     /// Queues for `ncpu` vcpus, of which the first is running.
     pub fn new(ncpu: usize, policy: Box<dyn Policy>) -> Self {
         let cpu = || Cpu {
-            rq: Mutex::new(Rank::Run, RunQueue::default()),
+            rq: SpinMutex::new(Rank::Run, RunQueue::default()),
             len: AtomicUsize::new(0),
             is_busy: AtomicBool::new(false),
             left_at: AtomicU64::new(0),

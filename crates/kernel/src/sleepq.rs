@@ -21,7 +21,7 @@ use crate::callout::Call;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt, SyncObj};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Guard, Mutex, Rank};
+use crate::sync::{Mutex, Rank, SpinGuard};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -180,7 +180,7 @@ impl Kernel {
     /// `sleepq_remove` and `setrunnable`: ends the sleep of an LWP that is asleep.
     ///
     /// A stopped one leaves its sleep and stays stopped.
-    pub(crate) fn unsleep(&self, lwp: &Arc<Lwp>, mut st: Guard<'_, LwpSt>) {
+    pub(crate) fn unsleep(&self, lwp: &Arc<Lwp>, mut st: SpinGuard<'_, LwpSt>) {
         debug_assert!(st.asleep.is_some(), "unsleep of an LWP that is not asleep");
         st.asleep = None;
         st.interruptible = false;
@@ -190,7 +190,7 @@ impl Kernel {
     }
 
     /// Makes an LWP runnable: queues it, or leaves that to the vcpu it is still on.
-    pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: Guard<'_, LwpSt>) {
+    pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: SpinGuard<'_, LwpSt>) {
         st.stat = LwpStat::Run;
         let queue = st.on_cpu.is_none();
         drop(st);
