@@ -127,15 +127,20 @@ impl Lids {
 
     /// The LWP called `raw`, zombies included.
     pub fn find(&self, raw: i32) -> Option<Arc<Lwp>> {
+        self.with(raw, Arc::clone)
+    }
+
+    /// What `look` makes of the LWP called `raw`, zombies included. The slot is locked meanwhile: no
+    /// reference is counted, and the LWP stays.
+    pub(crate) fn with<R>(&self, raw: i32, look: impl FnOnce(&Arc<Lwp>) -> R) -> Option<R> {
         let slot = if raw == self.main_lid.load(Ordering::Acquire) && raw > 0 {
             &self.main
         } else {
             self.slot(raw)?
         };
-        slot.lock()
-            .as_ref()
-            .filter(|lwp| lwp.lid().raw() == raw)
-            .map(Arc::clone)
+        let slot = slot.lock();
+        let lwp = slot.as_ref().filter(|lwp| lwp.lid().raw() == raw)?;
+        Some(look(lwp))
     }
 
     /// Forgets every LWP without freeing ids: for a fork child.

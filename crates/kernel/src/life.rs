@@ -127,7 +127,7 @@ impl Kernel {
             (core::mem::take(&mut st.lwpctl), st.cpu_time)
         };
         p.lwpctl.free(lwpctl);
-        p.reaped_cpu += cpu_time;
+        p.reaped_cpu += self.machine.stamped(cpu_time);
         self.lids.remove(t.lid());
         self.proc.lwpcv.wake_all(self);
     }
@@ -239,7 +239,7 @@ impl CurLwp {
         let kernel = &self.kernel;
         {
             let mut st = self.lwp.lock();
-            let ran = kernel.machine.monotonic().saturating_sub(st.on_since);
+            let ran = kernel.machine.stamp().saturating_sub(st.on_since);
             st.cpu_time += ran;
         }
         if self.lwp.flags().contains(LwpFlags::PENDSIG) && !p.sigpend.set().is_empty() {

@@ -22,7 +22,7 @@
 //!
 //! Sources: `lwp.h`, `kern_lwp.c` (the comment on states), lwp.md 1.2 to 1.4.
 
-use crate::ctx::{Uppers, UserCtx};
+use crate::ctx::{Ctx, Trap, Uppers, UserCtx};
 use crate::kernel::Kernel;
 use crate::machine::CpuId;
 use crate::park::Park;
@@ -104,10 +104,14 @@ pub struct LwpSt {
     pub lwpctl: u64,
     /// `lc_pctr`.
     pub pctr: u32,
-    /// CPU time used, up to the last switch away.
-    pub cpu_time: Duration,
-    /// When it was last switched onto a vcpu.
-    pub on_since: Duration,
+    /// CPU time used up to the last switch away, in the machine's stamps; see [`Kernel::cpu_time`].
+    pub cpu_time: u64,
+    /// When it was last switched onto a vcpu, a stamp.
+    pub on_since: u64,
+    /// The user-mode state of an LWP that sleeps, or has slept, in a park without a limit ([`Ctx`]).
+    pub(crate) user: Option<Box<UserCtx>>,
+    /// It has been to user mode while its future slept in that park, and this is why it came back.
+    pub(crate) trap: Option<Trap>,
 }
 
 /// The future an LWP is; see [`crate::run`].
@@ -150,8 +154,10 @@ impl Lwp {
                     name: None,
                     lwpctl: 0,
                     pctr: 0,
-                    cpu_time: Duration::ZERO,
-                    on_since: Duration::ZERO,
+                    cpu_time: 0,
+                    on_since: 0,
+                    user: None,
+                    trap: None,
                 },
             ),
             future: std::sync::Mutex::new(None),
@@ -190,6 +196,17 @@ impl Lwp {
     }
 }
 
+impl Kernel {
+    /// CPU time an LWP has used, the time it runs now included.
+    pub fn cpu_time(&self, st: &LwpSt) -> Duration {
+        let running = match st.on_cpu {
+            Some(_) => self.machine.stamp().saturating_sub(st.on_since),
+            None => 0,
+        };
+        self.machine.stamped(st.cpu_time.saturating_add(running))
+    }
+}
+
 impl core::fmt::Debug for Lwp {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Lwp")
@@ -205,7 +222,7 @@ pub struct CurLwp {
     /// What others see of it.
     pub lwp: Arc<Lwp>,
     /// Its user-mode state.
-    pub ctx: UserCtx,
+    pub ctx: Ctx,
     /// `l_private`: the last value given to `_lwp_setprivate` or installed with _UC_TLSBASE.
     pub private: u64,
     /// `l_ctxlink`: the uc_link of the last context installed.
@@ -218,6 +235,8 @@ pub struct CurLwp {
     pub(crate) uppers: Vec<(u64, Uppers)>,
     /// Trap number and error code of the last exception, for signal frames.
     pub(crate) fault_words: (u32, u32),
+    /// What [`LwpSt::trap`] said when the last sleep ended.
+    pub(crate) came_back: Option<Trap>,
     /// The park in progress.
     pub(crate) park: Park,
 }
@@ -228,7 +247,8 @@ impl CurLwp {
         Self {
             kernel: Arc::clone(kernel),
             lwp: Arc::clone(lwp),
-            ctx,
+            ctx: Ctx::new(ctx),
+            came_back: None,
             private: 0,
             ctxlink: 0,
             sigstk: StackT::DISABLED,
