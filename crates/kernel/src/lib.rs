@@ -26,8 +26,8 @@
 pub mod callout;
 pub mod ctx;
 pub mod exit;
-pub mod fork;
 pub mod fast;
+pub mod fork;
 mod invariants;
 pub mod itimer;
 pub mod kernel;

@@ -165,8 +165,11 @@ impl Lids {
 
     fn slot_or_new(&self, raw: i32) -> Option<&Slot> {
         let index = slot_index(raw)?;
-        let leaf = self.leaves[index >> LEAF_BITS]
-            .get_or_init(|| (0..LEAF).map(|_| SpinMutex::new(Rank::Lids, None)).collect());
+        let leaf = self.leaves[index >> LEAF_BITS].get_or_init(|| {
+            (0..LEAF)
+                .map(|_| SpinMutex::new(Rank::Lids, None))
+                .collect()
+        });
         Some(&leaf[index & (LEAF - 1)])
     }
 }

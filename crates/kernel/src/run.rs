@@ -16,8 +16,8 @@
 //! Sources: `kern_synch.c: mi_switch`, `kern_lwp.c: lwp_userret`; design section 4.
 
 use crate::callout::Call;
-use crate::fast::{Alone, FastCall, Passing, enterable};
 use crate::ctx::{Fault, FaultKind, Regs, Trap};
+use crate::fast::{Alone, FastCall, Passing, enterable};
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};

@@ -47,10 +47,10 @@ use crate::sys_resource::Limits;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lwp_abi::errno::Errno;
 use lwp_abi::nr;
+use lwp_abi::signal::{SI_USER, Siginfo, Signo};
 use lwp_abi::time::ClockId;
 use lwp_kernel::ctx::Regs;
 use lwp_kernel::fast::FastCall;
-use lwp_abi::signal::{SI_USER, Siginfo, Signo};
 use lwp_kernel::{CurLwp, Outcome, Personality, SysResult};
 use std::sync::{Arc, RwLock};
 
@@ -171,9 +171,7 @@ impl Personality for Unix {
             nr::SYS_LWP_SELF => Some(FastCall::Own),
             nr::SYS_LWP_UNPARK => Some(FastCall::Unpark(args.int(0))),
             nr::SYS_LWP_PARK60 if args.ptr(2) == 0 => Some(FastCall::Park(args.int(3))),
-            nr::SYS_CLOCK_GETTIME50 => {
-                Some(FastCall::Time(ClockId::new(args.int(0)), args.ptr(1)))
-            }
+            nr::SYS_CLOCK_GETTIME50 => Some(FastCall::Time(ClockId::new(args.int(0)), args.ptr(1))),
             _ => None,
         }
     }
