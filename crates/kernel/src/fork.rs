@@ -73,7 +73,7 @@ impl CurLwp {
         st.sigpend = SigPend::default();
         st.lwpctl = 0;
         st.cpu_time = 0;
-        st.on_since = kernel.machine.stamp();
+        self.lwp.set_on_since(kernel.machine.stamp());
         (st.on_cpu, st.last_cpu) = (Some(0), 0);
         drop(st);
         kernel.lids.claim_main(pid);

@@ -239,8 +239,7 @@ impl CurLwp {
         let kernel = &self.kernel;
         {
             let mut st = self.lwp.lock();
-            let ran = kernel.machine.stamp().saturating_sub(st.on_since);
-            st.cpu_time += ran;
+            st.cpu_time += self.lwp.ran_until(kernel.machine.stamp());
         }
         if self.lwp.flags().contains(LwpFlags::PENDSIG) && !p.sigpend.set().is_empty() {
             // It may have been chosen for one of them: the others are to look.

@@ -27,7 +27,7 @@ use crate::kernel::Kernel;
 use crate::machine::CpuId;
 use crate::park::Park;
 use crate::sig::SigPend;
-use crate::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Rank, SpinGuard, SpinMutex};
 use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
@@ -106,13 +106,24 @@ pub struct LwpSt {
     pub pctr: u32,
     /// CPU time used up to the last switch away, in the machine's stamps; see [`Kernel::cpu_time`].
     pub cpu_time: u64,
-    /// When it was last switched onto a vcpu, a stamp.
-    pub on_since: u64,
     /// The user-mode state of an LWP that sleeps, or has slept, in a park without a limit ([`Ctx`]).
     pub(crate) user: Option<Box<UserCtx>>,
     /// It has been to user mode while its future slept in that park, and this is why it came back.
     pub(crate) trap: Option<Trap>,
 }
+
+impl LwpSt {
+    /// It is on vcpu `cpu` from now on.
+    pub(crate) fn set_on(&mut self, cpu: CpuId) {
+        self.stat = LwpStat::Onproc;
+        self.yielding = false;
+        self.on_cpu = Some(cpu);
+        self.last_cpu = cpu;
+    }
+}
+
+/// It is on a vcpu, but has not used any of its time ([`crate::fast`]).
+pub(crate) const NOT_YET: u64 = u64::MAX;
 
 /// The future an LWP is; see [`crate::run`].
 pub type LwpFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -123,6 +134,9 @@ pub struct Lwp {
     /// Position in the order of creation within the process.
     pub birth: u64,
     flags: AtomicU32,
+    /// When it was last switched onto a vcpu, a stamp, or [`NOT_YET`]; means something only while `on_cpu` is
+    /// set, and only the vcpu that it is on writes it.
+    on_since: AtomicU64,
     st: SpinMutex<LwpSt>,
     /// Not ranked: only the vcpu that runs the LWP takes it, around everything else.
     pub(crate) future: std::sync::Mutex<Option<LwpFuture>>,
@@ -135,6 +149,7 @@ impl Lwp {
             lid: AtomicI32::new(lid.raw()),
             birth,
             flags: AtomicU32::new(0),
+            on_since: AtomicU64::new(NOT_YET),
             st: SpinMutex::new(
                 Rank::Lwp,
                 LwpSt {
@@ -155,7 +170,6 @@ impl Lwp {
                     lwpctl: 0,
                     pctr: 0,
                     cpu_time: 0,
-                    on_since: 0,
                     user: None,
                     trap: None,
                 },
@@ -174,7 +188,18 @@ impl Lwp {
         self.lid.store(lid.raw(), Ordering::Relaxed);
     }
 
+    /// It is on a vcpu since `now`, a stamp.
+    pub(crate) fn set_on_since(&self, now: u64) {
+        self.on_since.store(now, Ordering::Relaxed);
+    }
+
+    /// How long it has been on its vcpu at `now`, in stamps.
+    pub(crate) fn ran_until(&self, now: u64) -> u64 {
+        now.saturating_sub(self.on_since.load(Ordering::Relaxed))
+    }
+
     /// lwp_lock.
+    #[inline]
     pub fn lock(&self) -> SpinGuard<'_, LwpSt> {
         self.st.lock()
     }
@@ -197,10 +222,10 @@ impl Lwp {
 }
 
 impl Kernel {
-    /// CPU time an LWP has used, the time it runs now included.
-    pub fn cpu_time(&self, st: &LwpSt) -> Duration {
+    /// CPU time an LWP has used, the time it runs now included. `st` is its own.
+    pub fn cpu_time(&self, lwp: &Lwp, st: &LwpSt) -> Duration {
         let running = match st.on_cpu {
-            Some(_) => self.machine.stamp().saturating_sub(st.on_since),
+            Some(_) => lwp.ran_until(self.machine.stamp()),
             None => 0,
         };
         self.machine.stamped(st.cpu_time.saturating_add(running))

@@ -50,7 +50,8 @@ pub trait UserMode {
     }
 
     /// As [`UserMode::switch_out`], if that takes neither memory nor time; else `false`, and nothing has
-    /// changed. For [`FastCalls`] only. Afterwards the state is [`Fpu::is_plain`].
+    /// changed. For [`FastCalls`] only. Afterwards the state is [`Fpu::is_plain`], and the guest may go on
+    /// all the same.
     fn set_aside(&self, cx: &mut UserCtx) -> bool {
         self.switch_out(cx);
         cx.fpu.is_plain()

@@ -246,13 +246,10 @@ impl Kernel {
     }
 
     /// An LWP in LSRUN, on no run queue, comes to run on vcpu `cpu` at `now`, a stamp.
-    pub(crate) fn set_on(&self, st: &mut LwpSt, cpu: CpuId, now: u64) {
+    pub(crate) fn set_on(&self, lwp: &Lwp, st: &mut LwpSt, cpu: CpuId, now: u64) {
         debug_assert_eq!(st.stat, LwpStat::Run, "an LWP on a run queue is runnable");
-        st.stat = LwpStat::Onproc;
-        st.yielding = false;
-        st.on_cpu = Some(cpu);
-        st.last_cpu = cpu;
-        st.on_since = now;
+        st.set_on(cpu);
+        lwp.set_on_since(now);
         self.lwpctl_on(st, cpu);
     }
 
@@ -263,7 +260,7 @@ impl Kernel {
         let now = left_at.unwrap_or_else(|| self.machine.stamp());
         let mut user = {
             let mut st = lwp.lock();
-            self.set_on(&mut st, cpu, now);
+            self.set_on(&lwp, &mut st, cpu, now);
             if enterable(&lwp, &st) {
                 st.user.take()
             } else {
@@ -275,17 +272,18 @@ impl Kernel {
             return None;
         };
         cx.regs.succeed(0, 0);
-        let mut calls = Passing::new(self, cpu, lwp);
-        let Some(trap) = self.machine.run(&mut user, &mut calls) else {
-            return calls.next;
-        };
-        {
-            let mut st = calls.lwp.lock();
-            st.user = user;
-            st.trap = Some(trap);
+        let mut visit = Passing::new(self, cpu, lwp);
+        let trap = self.machine.run(&mut user, &mut visit);
+        let (lwp, next) = visit.end();
+        if let Some(trap) = trap {
+            {
+                let mut st = lwp.lock();
+                st.user = user;
+                st.trap = Some(trap);
+            }
+            self.poll(&lwp);
         }
-        self.poll(&calls.lwp);
-        None
+        next
     }
 
     /// Polls the future of the LWP that is on this vcpu, and sees to what becomes of it.
@@ -307,8 +305,7 @@ impl Kernel {
         let now = self.machine.stamp();
         self.sched.note_left(self.machine.current(), now);
         let mut st = lwp.lock();
-        let ran = now.saturating_sub(st.on_since);
-        st.cpu_time += ran;
+        st.cpu_time += lwp.ran_until(now);
         st.on_cpu = None;
         self.lwpctl_off(&st);
         let again = st.stat == LwpStat::Run;

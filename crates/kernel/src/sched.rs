@@ -262,6 +262,21 @@ impl Sched {
         true
     }
 
+    /// Whether the LWP on vcpu `here` may keep the next one at hand, off the queue: nobody else waits, and
+    /// the ticks are set that look after one that waits.
+    pub(crate) fn may_hold(&self, here: CpuId) -> bool {
+        let cpu = &self.cpus[here];
+        let is_set = |due: &AtomicU64| due.load(Ordering::Relaxed) != 0;
+        cpu.len.load(Ordering::Relaxed) == 0
+            && is_set(&cpu.quantum_due)
+            && (is_set(&cpu.handoff_due) || !self.has_help())
+    }
+
+    /// An LWP comes to run on vcpu `here` that was on no queue.
+    pub(crate) fn count_pick(&self, here: CpuId) {
+        bump(&self.cpus[here].picks);
+    }
+
     /// [`Sched::pick`] from the queue of vcpu `here` alone, if no timer has to be set for those who stay there.
     pub(crate) fn pick_fast(&self, here: CpuId) -> Option<Arc<Lwp>> {
         let cpu = &self.cpus[here];

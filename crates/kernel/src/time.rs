@@ -95,7 +95,7 @@ impl CurLwp {
         let st = lwp.lock();
         match st.stat {
             LwpStat::Zomb | LwpStat::Idl => Err(Errno::ESRCH),
-            _ => Ok(self.kernel.cpu_time(&st)),
+            _ => Ok(self.kernel.cpu_time(&lwp, &st)),
         }
     }
 

@@ -67,8 +67,13 @@ fn call(visit: &mut Visit<'_>) -> u64 {
         FastEnd::Slow => SLOW,
         FastEnd::Parked => PARKED,
         // The instruction was the last one below the bound.
-        FastEnd::Done if cx.regs.rip >= GUEST_BOUND => DONE_AT_END,
+        FastEnd::Done if cx.regs.rip >= GUEST_BOUND => {
+            cx.fpu.live = true;
+            DONE_AT_END
+        }
         FastEnd::Done => {
+            // It may have been set aside in vain; its registers still hold all of it.
+            cx.fpu.live = true;
             block.guest_rip.store(cx.regs.rip, Ordering::Relaxed);
             DONE
         }

@@ -74,7 +74,7 @@ fn kinfo(l: &CurLwp, lwp: &Lwp) -> KinfoLwp {
     if let Some(name) = st.name {
         info.l_name[..name.len()].copy_from_slice(&name);
     }
-    let used = l.kernel.cpu_time(&st);
+    let used = l.kernel.cpu_time(lwp, &st);
     info.l_rtime_sec = u32::try_from(used.as_secs()).unwrap_or(u32::MAX);
     info.l_rtime_usec = used.subsec_micros();
     info
