@@ -65,6 +65,8 @@ pub struct Options {
     pub vcpus: Option<usize>,
     /// `kern.maxlwp`.
     pub maxlwp: Option<u32>,
+    /// Every system call leaves user mode.
+    pub no_fast_calls: bool,
 }
 
 /// The program that runs, as sysctl and procfs show it.
