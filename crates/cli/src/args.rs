@@ -78,6 +78,13 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) stats: bool,
 
+    /// Make no system call on the spot
+    ///
+    /// Every call then leaves user mode and takes the ordinary road through the kernel: slower, and in
+    /// nothing else different. For tests, and to find out where a difference comes from.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) no_fast_calls: bool,
+
     /// Say nothing about system calls that are not supported
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -39,6 +39,7 @@ pub(crate) fn run(options: &args::Run) -> Result<Infallible, Failure> {
         prints_stats: options.stats,
         vcpus: options.vcpus.map(core::num::NonZeroUsize::get),
         maxlwp: options.maxlwp,
+        no_fast_calls: options.no_fast_calls,
     })?;
     // The command line has at least one word: `args` says so.
     let name = options.program.first().cloned().unwrap_or_default();
@@ -121,6 +122,7 @@ impl Runner {
     fn new(options: Options) -> Result<Self, Failure> {
         let of_machine = lwp_machine::Options {
             vcpus: options.vcpus,
+            no_fast_calls: options.no_fast_calls,
             ..lwp_machine::Options::default()
         };
         let machine = Arc::new(HostMachine::new(&of_machine)?);

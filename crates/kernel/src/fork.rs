@@ -72,8 +72,8 @@ impl CurLwp {
         st.detached = false;
         st.sigpend = SigPend::default();
         st.lwpctl = 0;
-        st.cpu_time = Duration::ZERO;
-        st.on_since = kernel.machine.monotonic();
+        st.cpu_time = 0;
+        self.lwp.set_on_since(kernel.machine.stamp());
         (st.on_cpu, st.last_cpu) = (Some(0), 0);
         drop(st);
         kernel.lids.claim_main(pid);

@@ -11,6 +11,7 @@
 //! | [`proc`], [`exit`], [`fork`] | `proc.h`, `kern_exit.c`, `kern_fork.c` | the process |
 //! | [`sleepq`], [`callout`], [`time`], [`itimer`] | `kern_sleepq.c`, `kern_timeout.c`, `subr_time.c` | waiting and time |
 //! | [`sched`], [`run`] | `kern_runq.c`, `kern_synch.c` | who runs; the vcpu's and the LWP's loop |
+//! | [`fast`] | – | system calls that need neither |
 //! | [`sig`], [`sigframe`], [`stop`] | `kern_sig.c`, `machdep.c` | signals, what they put on the stack, job control |
 //! | [`watch`] | – | host descriptors somebody waits for |
 //! | [`vm`] | `uvm` | the guest's address space |
@@ -25,6 +26,7 @@
 pub mod callout;
 pub mod ctx;
 pub mod exit;
+pub mod fast;
 pub mod fork;
 mod invariants;
 pub mod itimer;

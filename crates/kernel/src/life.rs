@@ -127,7 +127,7 @@ impl Kernel {
             (core::mem::take(&mut st.lwpctl), st.cpu_time)
         };
         p.lwpctl.free(lwpctl);
-        p.reaped_cpu += cpu_time;
+        p.reaped_cpu += self.machine.stamped(cpu_time);
         self.lids.remove(t.lid());
         self.proc.lwpcv.wake_all(self);
     }
@@ -239,8 +239,7 @@ impl CurLwp {
         let kernel = &self.kernel;
         {
             let mut st = self.lwp.lock();
-            let ran = kernel.machine.monotonic().saturating_sub(st.on_since);
-            st.cpu_time += ran;
+            st.cpu_time += self.lwp.ran_until(kernel.machine.stamp());
         }
         if self.lwp.flags().contains(LwpFlags::PENDSIG) && !p.sigpend.set().is_empty() {
             // It may have been chosen for one of them: the others are to look.

@@ -54,7 +54,9 @@ impl CurLwp {
     }
 
     /// `lwp_park` from the sleep on, with the write-back of `sys____lwp_park60`.
-    pub(crate) async fn park_wait(&mut self) -> SysResult {
+    ///
+    /// `None`: the park was over long ago, and the LWP has been to user mode since (`came_back`).
+    pub(crate) async fn park_wait(&mut self) -> Option<SysResult> {
         let deadline = self.park.timo.map(|timo| timo.deadline);
         let ended = if self.lwp.flags().contains(LwpFlags::WSUSPEND) {
             // Told to suspend between its entry into the kernel and its sleep. NetBSD sleeps on, and the
@@ -64,6 +66,9 @@ impl CurLwp {
         } else {
             self.sleepq_block(deadline, Catch::Signals).await
         };
+        if self.came_back.is_some() {
+            return None;
+        }
         let Park { timo, write_back } = self.park;
         if let Some(timo) = timo.filter(|_| write_back != 0) {
             let rest = match ended {
@@ -73,12 +78,12 @@ impl CurLwp {
             // Failing to write back is no error.
             let _ = self.kernel.machine.copyout(rest.as_bytes(), write_back);
         }
-        match ended {
+        Some(match ended {
             Ok(()) => Ok(Ret::ZERO),
             Err(SleepEnd::TimedOut) => Err(Errno::ETIMEDOUT.into()),
             // Never restarted: the unpark may have come meanwhile.
             Err(SleepEnd::Intr | SleepEnd::Restart) => Err(Errno::EINTR.into()),
-        }
+        })
     }
 }
 

@@ -16,9 +16,10 @@
 //! Sources: `kern_synch.c: mi_switch`, `kern_lwp.c: lwp_userret`; design section 4.
 
 use crate::callout::Call;
-use crate::ctx::{Fault, FaultKind, Trap};
+use crate::ctx::{Fault, FaultKind, Regs, Trap};
+use crate::fast::{Alone, FastCall, Passing, enterable};
 use crate::kernel::Kernel;
-use crate::lwp::{CurLwp, Lwp, LwpFlags};
+use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
 use core::future::Future;
 use core::pin::Pin;
@@ -26,7 +27,6 @@ use core::task::{Context, Waker};
 use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::LwpState as LwpStat;
-use lwp_abi::ucontext::PSL_C;
 use std::sync::Arc;
 
 /// x86 vector of a page fault, as frames show it.
@@ -80,23 +80,21 @@ pub enum Outcome<'a> {
 pub trait Personality: Send + Sync + 'static {
     /// Makes the call in `l.ctx.regs`. The caller stores the result in the registers.
     fn syscall<'a>(&'a self, l: &'a mut CurLwp) -> Outcome<'a>;
+
+    /// What the call in `regs` is, if it can be made on the spot. Looks at nothing but the registers
+    /// ([`crate::machine::FastCalls`]).
+    fn fast(&self, regs: &Regs) -> Option<FastCall>;
 }
 
 /// The life of an LWP in user mode and the kernel, until it is gone.
 pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
-    while l.userret().await {
-        if l.ctx.regs.rip >= GUEST_BOUND {
-            // NetBSD would let it go there and fault.
-            let addr = l.ctx.regs.rip;
-            l.trap(&Fault {
-                kind: FaultKind::SegvMapErr,
-                addr,
-                trapno: T_PAGEFLT,
-                err: 0x14,
-            });
-            continue;
-        }
-        match l.kernel.machine.enter(&mut l.ctx) {
+    loop {
+        let trap = match l.came_back.take() {
+            Some(trap) => trap,
+            None if l.userret().await => l.enter(),
+            None => return,
+        };
+        match trap {
             Trap::Syscall => {
                 let result = match calls.syscall(&mut l) {
                     Outcome::Done(result) => Some(result),
@@ -105,7 +103,10 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
                 };
                 let result = match result {
                     Some(result) => result,
-                    None => l.park_wait().await,
+                    None => match l.park_wait().await {
+                        Some(result) => result,
+                        None => continue,
+                    },
                 };
                 if !l.syscall_return(result) {
                     return;
@@ -118,19 +119,32 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
 }
 
 impl CurLwp {
+    /// User mode, until the LWP comes back with something for its future.
+    fn enter(&mut self) -> Trap {
+        if self.ctx.regs.rip >= GUEST_BOUND {
+            // NetBSD would let it go there and fault.
+            return Trap::Fault(Fault {
+                kind: FaultKind::SegvMapErr,
+                addr: self.ctx.regs.rip,
+                trapno: T_PAGEFLT,
+                err: 0x14,
+            });
+        }
+        let mut calls = Alone {
+            kernel: &self.kernel,
+            lwp: &self.lwp,
+            cpu: self.kernel.machine.current(),
+        };
+        let left = self.kernel.machine.run(&mut self.ctx.0, &mut calls);
+        left.expect("an LWP whose future runs does not park outside it")
+    }
+
     /// Stores the result of a system call; `false` if there is no LWP left to return to.
     fn syscall_return(&mut self, result: SysResult) -> bool {
         let regs = &mut self.ctx.regs;
         match result {
-            Ok(Ret(rax, rdx)) => {
-                regs.rax = rax;
-                regs.rdx = rdx;
-                regs.rflags &= !PSL_C;
-            }
-            Err(Ended::Failed(errno)) => {
-                regs.rax = u64::from(errno.raw().unsigned_abs());
-                regs.rflags |= PSL_C;
-            }
+            Ok(Ret(rax, rdx)) => regs.succeed(rax, rdx),
+            Err(Ended::Failed(errno)) => regs.fail(errno),
             // The two bytes of the instruction; RAX still holds the number.
             Err(Ended::Restart) => regs.rip = regs.rip.wrapping_sub(2),
             Err(Ended::AsSet) => {}
@@ -214,34 +228,66 @@ impl Kernel {
 
     /// Runs one LWP on vcpu `cpu` until it gives the vcpu up; `false` if none was runnable.
     pub fn run_one(self: &Arc<Self>, cpu: CpuId) -> bool {
-        let Some(lwp) = self.sched.pick(cpu) else {
+        let Some(mut lwp) = self.sched.pick(cpu) else {
             return false;
         };
         self.watch_time(cpu);
-        self.sched.arm_quantum(cpu, &*self.machine);
         self.sched.set_busy(cpu, true);
-        self.switch_to(cpu, &lwp);
+        loop {
+            self.sched.arm_quantum(cpu, &*self.machine);
+            match self.switch_to(cpu, lwp) {
+                Some(next) => lwp = next,
+                None => break,
+            }
+        }
         // Asked for anew: in a fork child this vcpu is another one.
         self.sched.set_busy(self.machine.current(), false);
         true
     }
 
-    /// `mi_switch`, the part after choosing: polls the LWP and sees to what becomes of it.
-    fn switch_to(&self, cpu: CpuId, lwp: &Arc<Lwp>) {
-        let now = self
-            .sched
-            .take_left_at(cpu)
-            .unwrap_or_else(|| self.machine.monotonic());
-        {
+    /// An LWP in LSRUN, on no run queue, comes to run on vcpu `cpu` at `now`, a stamp.
+    pub(crate) fn set_on(&self, lwp: &Lwp, st: &mut LwpSt, cpu: CpuId, now: u64) {
+        debug_assert_eq!(st.stat, LwpStat::Run, "an LWP on a run queue is runnable");
+        st.set_on(cpu);
+        lwp.set_on_since(now);
+        self.lwpctl_on(st, cpu);
+    }
+
+    /// `mi_switch`, the part after choosing: runs the LWP, and those that take its place in user mode, and
+    /// sees to what becomes of the last. Returns one more to be run, taken off the queue.
+    fn switch_to(&self, cpu: CpuId, lwp: Arc<Lwp>) -> Option<Arc<Lwp>> {
+        let left_at = self.sched.take_left_at(cpu);
+        let now = left_at.unwrap_or_else(|| self.machine.stamp());
+        let mut user = {
             let mut st = lwp.lock();
-            debug_assert_eq!(st.stat, LwpStat::Run, "an LWP on a run queue is runnable");
-            st.stat = LwpStat::Onproc;
-            st.yielding = false;
-            st.on_cpu = Some(cpu);
-            st.last_cpu = cpu;
-            st.on_since = now;
-            self.lwpctl_on(&mut st, cpu);
+            self.set_on(&lwp, &mut st, cpu, now);
+            if enterable(&lwp, &st) {
+                st.user.take()
+            } else {
+                None
+            }
+        };
+        let Some(cx) = &mut user else {
+            self.poll(&lwp);
+            return None;
+        };
+        cx.regs.succeed(0, 0);
+        let mut visit = Passing::new(self, cpu, lwp);
+        let trap = self.machine.run(&mut user, &mut visit);
+        let (lwp, next) = visit.end();
+        if let Some(trap) = trap {
+            {
+                let mut st = lwp.lock();
+                st.user = user;
+                st.trap = Some(trap);
+            }
+            self.poll(&lwp);
         }
+        next
+    }
+
+    /// Polls the future of the LWP that is on this vcpu, and sees to what becomes of it.
+    fn poll(&self, lwp: &Arc<Lwp>) {
         let mut slot = lwp
             .future
             .try_lock()
@@ -256,11 +302,10 @@ impl Kernel {
             return;
         }
         drop(slot);
-        let now = self.machine.monotonic();
-        self.sched.set_left_at(self.machine.current(), now);
+        let now = self.machine.stamp();
+        self.sched.note_left(self.machine.current(), now);
         let mut st = lwp.lock();
-        let ran = now.saturating_sub(st.on_since);
-        st.cpu_time += ran;
+        st.cpu_time += lwp.ran_until(now);
         st.on_cpu = None;
         self.lwpctl_off(&st);
         let again = st.stat == LwpStat::Run;

@@ -7,7 +7,7 @@
 //! # Invariants
 //! 1. While a thread's GS base is non-zero it points to a live `Block` that only this thread was
 //!    adopted with (`vcpu::Adopted` keeps both).
-//! 2. `cx` and `host_rsp` are valid from the first instruction of the entry stub to the last of the
+//! 2. `cx`, `host_rsp` and `visit`, if there is one, are valid from the first instruction of the entry stub to the last of the
 //!    exit stub, and only there.
 //! 3. `pending` is set before a kick's signal is sent, and cleared only by the vcpu itself, outside
 //!    user mode.
@@ -16,6 +16,7 @@
 //! None: every field is an atomic, or fixed when the block is made.
 
 use crate::entry;
+use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use lwp_kernel::ctx::{Fault, FaultKind, UserCtx};
 
@@ -41,6 +42,8 @@ pub(crate) struct Block {
     pub(crate) guest_rip: AtomicU64,
     /// The exit stub; trampolines jump through it.
     pub(crate) exit: u64,
+    /// The visit whose fast calls the exit stub makes (`fast::Visit`), or none.
+    pub(crate) visit: AtomicPtr<c_void>,
     /// System calls that came through a trampoline.
     pub(crate) fast: AtomicU64,
     /// Not zero: leave user mode, or do not enter it.
@@ -85,6 +88,7 @@ impl Block {
             host_fs: AtomicU64::new(0),
             guest_rip: AtomicU64::new(0),
             exit: entry::exit_stub(),
+            visit: AtomicPtr::new(core::ptr::null_mut()),
             fast: AtomicU64::new(0),
             pending: AtomicU32::new(0),
             host_mxcsr: HOST_MXCSR,

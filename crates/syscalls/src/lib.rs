@@ -48,6 +48,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use lwp_abi::errno::Errno;
 use lwp_abi::nr;
 use lwp_abi::signal::{SI_USER, Siginfo, Signo};
+use lwp_abi::time::ClockId;
+use lwp_kernel::ctx::Regs;
+use lwp_kernel::fast::FastCall;
 use lwp_kernel::{CurLwp, Outcome, Personality, SysResult};
 use std::sync::{Arc, RwLock};
 
@@ -62,6 +65,8 @@ pub struct Options {
     pub vcpus: Option<usize>,
     /// `kern.maxlwp`.
     pub maxlwp: Option<u32>,
+    /// Every system call leaves user mode.
+    pub no_fast_calls: bool,
 }
 
 /// The program that runs, as sysctl and procfs show it.
@@ -159,6 +164,17 @@ impl Personality for Unix {
         match args.shifted(l) {
             Ok(args) => table::dispatch(self, l, inner, &args),
             Err(errno) => Outcome::Done(Err(errno.into())),
+        }
+    }
+
+    fn fast(&self, regs: &Regs) -> Option<FastCall> {
+        let args = Args::new(regs);
+        match u16::try_from(regs.rax % u64::from(nr::SYS_NSYSENT)).ok()? {
+            nr::SYS_LWP_SELF => Some(FastCall::Own),
+            nr::SYS_LWP_UNPARK => Some(FastCall::Unpark(args.int(0))),
+            nr::SYS_LWP_PARK60 if args.ptr(2) == 0 => Some(FastCall::Park(args.int(3))),
+            nr::SYS_CLOCK_GETTIME50 => Some(FastCall::Time(ClockId::new(args.int(0)), args.ptr(1))),
+            _ => None,
         }
     }
 }
