@@ -86,6 +86,7 @@ pub struct Unix {
     /// The process the user started; its forks have other ids.
     first_pid: i32,
     pub(crate) children: Arc<sys_wait::Children>,
+    pub(crate) vforks: sys_process::Vforks,
     image: RwLock<Image>,
     /// One bit per number: its message has been printed.
     told: [AtomicU64; nr::SYS_NSYSENT as usize / 64],
@@ -101,6 +102,7 @@ impl Unix {
             options,
             first_pid: rustix::process::getpid().as_raw_nonzero().get(),
             children: Arc::default(),
+            vforks: sys_process::Vforks::default(),
             image: RwLock::new(Image::default()),
             told: [const { AtomicU64::new(0) }; nr::SYS_NSYSENT as usize / 64],
         }

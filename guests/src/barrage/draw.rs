@@ -55,8 +55,7 @@ const EDGES: &[u64] = &[
     0xffff_ffff,
     0x1_0000_0000,
     0x1_0000_0001,
-    0x4fff_ffff_f000,
-    0x4fff_ffff_fff8,
+    // The stack of the first LWP ends right below.
     0x5000_0000_0000,
     0x7f7f_ffff_f000,
     0x7fff_ffff_f000,

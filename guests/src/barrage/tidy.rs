@@ -82,6 +82,8 @@ impl Home {
     /// Those of mkdir(2), chdir(2), open(2) and dup2(2).
     pub(crate) fn make(path: &str) -> Result<Self, Errno> {
         prepare_table();
+        // What is left to us beyond 0 to 2 would be closed by some call.
+        let _ = close_all();
         let mut text = Text::new();
         // Text is cut off, which then fails below.
         let _ = if path.is_empty() {
@@ -216,8 +218,7 @@ pub(crate) fn tidy() -> Verdict {
         };
         sys!(SYS_SETITIMER50, which, &none, 0_u64)?;
     }
-    // F_CLOSEM; nothing to close is no error, but is EBADF on some kernels.
-    let _ = sys!(SYS_FCNTL, 3, 10, 0);
+    let _ = close_all();
     sys!(SYS_MUNLOCKALL)?;
     for (at, size) in &MADE {
         let (at, size) = (at.load(Ordering::SeqCst), size.load(Ordering::SeqCst));
@@ -229,6 +230,11 @@ pub(crate) fn tidy() -> Verdict {
     berth::reset_arena()?;
     sys!(SYS_BREAK, berth::first_break())?;
     Ok(())
+}
+
+/// Closes what is not 0 to 2 (`F_CLOSEM`). It fails if there is nothing.
+fn close_all() -> SysResult {
+    sys!(SYS_FCNTL, 3, 10, 0)
 }
 
 /// What there is, as far as a program can see it.
