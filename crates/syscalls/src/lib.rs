@@ -17,6 +17,7 @@ pub mod exec;
 pub mod files;
 pub mod host;
 mod kqueue;
+mod own;
 mod patience;
 mod socket;
 mod sys_descrip;

@@ -614,7 +614,8 @@ impl Hand {
             uc.uc_mcontext.gregs.cs = self.random.draw();
         }
         if self.one_in(16) {
-            uc.uc_mcontext.gregs.rflags = self.random.draw();
+            // One that is refused: with DF or TF the program would fail by itself.
+            uc.uc_mcontext.gregs.rflags ^= 1 << self.one_of(&[9, 12, 13, 14, 17, 19, 32, 63]);
         }
         self.note_record(CONTEXT, &uc)
     }

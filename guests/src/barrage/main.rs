@@ -42,7 +42,7 @@ use rt::{ensure_eq, lwp, process, say, sig, sysctl, time};
 rt::main!(main);
 
 /// How long an LWP may stay in one call although everything was done to get it out.
-const PATIENCE: u64 = 10 * SECOND;
+const PATIENCE: u64 = 20 * SECOND;
 /// How long the first LWP lets the others sleep.
 const NAP: u64 = 2 * MS;
 /// Calls of a short life.
@@ -226,7 +226,7 @@ extern "C" fn caught(signo: i32, info: &mut Siginfo, uc: &mut Ucontext) {
 /// Wakes, continues and waits for everybody until nobody is left.
 fn look_after_them() -> Verdict {
     let mut seen = [(0_u64, 0_u64); BERTHS];
-    loop {
+    for round in 0_u64.. {
         // Cut short by whoever wakes it.
         let _ = time::nanosleep(timespec(NAP), None);
         let time = now();
@@ -242,11 +242,9 @@ fn look_after_them() -> Verdict {
             let lid = LwpId::new(each.l_lid);
             if each.l_stat == LwpState::Zomb.raw() {
                 // It may be another's to wait for, or detached.
-                if is_over {
-                    let _ = rt::sys!(SYS_LWP_WAIT, lid, 0_u64);
-                }
+                let _ = rt::sys!(SYS_LWP_WAIT, lid, 0_u64);
             } else {
-                nudge(lid, &mut seen, time)?;
+                nudge(lid, &mut seen, time, round)?;
             }
         }
         if is_over && is_alone {
@@ -257,10 +255,11 @@ fn look_after_them() -> Verdict {
             let _ = lwp::wait(lwp::NOBODY);
         }
     }
+    Ok(())
 }
 
 /// Gets an LWP out of a call that it is in since the last look.
-fn nudge(lid: LwpId, seen: &mut [(u64, u64); BERTHS], time: u64) -> Verdict {
+fn nudge(lid: LwpId, seen: &mut [(u64, u64); BERTHS], time: u64, round: u64) -> Verdict {
     let slot = LIDS
         .iter()
         .position(|each| each.load(Ordering::Relaxed) == lid.raw());
@@ -278,7 +277,7 @@ fn nudge(lid: LwpId, seen: &mut [(u64, u64); BERTHS], time: u64) -> Verdict {
     // it is woken by anything but a look around by those who wait for LWPs: that comes alone.
     let _ = lwp::resume(lid);
     let _ = lwp::unpark(lid);
-    if time / NAP % 2 == 0 {
+    if round % 4 < 2 {
         let _ = lwp::wait(lwp::NOBODY);
     } else {
         let _ = lwp::wakeup(lid);
