@@ -486,7 +486,8 @@ impl Hand {
         } else {
             self.random.draw()
         };
-        self.berth.note(SET, set);
+        // An exception of the program's own is to be told, not to kill.
+        self.berth.note(SET, set & !u64::from(traps().words()[0]));
         self.berth.note(SET + 8, 0);
         self.note_message();
         self.note_changes();
@@ -634,7 +635,7 @@ impl Hand {
             return self.nowhere();
         }
         let sa_handler = match self.random.below(8) {
-            0 => SIG_IGN,
+            0 if !self.signo.is_some_and(Signo::is_trap) => SIG_IGN,
             // The signal stands to the left, and is drawn before.
             1 | 2 if self.signo.is_some_and(is_mild) => SIG_DFL,
             _ => sig::handler_addr(self.handler),
@@ -679,9 +680,19 @@ impl Hand {
     }
 }
 
+/// All signals but those of exceptions.
 fn full() -> SigSet {
     let mut set = SigSet::EMPTY;
     Signo::all().for_each(|each| set.insert(each));
+    set.minus(traps())
+}
+
+/// The signals of exceptions.
+fn traps() -> SigSet {
+    let mut set = SigSet::EMPTY;
+    Signo::all()
+        .filter(|each| each.is_trap())
+        .for_each(|each| set.insert(each));
     set
 }
 

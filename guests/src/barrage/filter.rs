@@ -15,6 +15,9 @@ use rt::process::low;
 pub(crate) const FORKS: u32 = 16;
 /// Forks so far.
 pub(crate) static FORKED: AtomicU32 = AtomicU32::new(0);
+/// How often all memory is locked or unlocked, at most.
+const LOCKS: u32 = 64;
+static LOCKED: AtomicU32 = AtomicU32::new(0);
 /// This process.
 pub(crate) static PID: AtomicI32 = AtomicI32::new(0);
 
@@ -150,6 +153,11 @@ pub(crate) static ONLY_IF: &[Condition] = &[
                 || call.args[0] >= BOUND
         },
         "the program's own data stay; and memory is not used up",
+    ),
+    (
+        &[SYS_MLOCKALL, SYS_MUNLOCKALL],
+        |_| LOCKED.fetch_add(1, Ordering::Relaxed) < LOCKS,
+        "each takes as long as thousands of other calls",
     ),
     (
         &[SYS_POSIX_FALLOCATE],

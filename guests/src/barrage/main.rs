@@ -277,6 +277,14 @@ fn nudge(lid: LwpId, seen: &mut [(u64, u64); BERTHS], time: u64, round: u64) -> 
     // it is woken by anything but a look around by those who wait for LWPs: that comes alone.
     let _ = lwp::resume(lid);
     let _ = lwp::unpark(lid);
+    if slot.is_some_and(|slot| time - seen[slot].1 > SECOND) {
+        // Signals, too, make such a call begin again: be quicker than the next.
+        for _ in 0..64 {
+            let _ = lwp::resume(lid);
+            let _ = lwp::wait(lwp::NOBODY);
+            rt::sync::yield_now();
+        }
+    }
     if round % 4 < 2 {
         let _ = lwp::wait(lwp::NOBODY);
     } else {

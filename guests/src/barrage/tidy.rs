@@ -20,8 +20,8 @@ const DESCRIPTORS: i32 = 8192;
 const DIRECTORY: i32 = 0x0020_0000 | 0x0100;
 /// `AT_REMOVEDIR`.
 const REMOVEDIR: i32 = 0x800;
-/// Directories in directories.
-const DEPTH: u32 = 200;
+/// The directory's descriptor.
+const HOME: i32 = 0;
 
 /// Mappings that calls have made: where, and how long.
 static MADE: [(AtomicU64, AtomicU64); 64] = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; 64];
@@ -95,7 +95,7 @@ impl Home {
         sys!(SYS_MKDIR, home.path(), 0o777)?;
         sys!(SYS_CHDIR, home.path())?;
         let fd = low(sys!(SYS_OPEN, c".", DIRECTORY, 0)?);
-        sys!(SYS_DUP2, fd, 0)?;
+        sys!(SYS_DUP2, fd, HOME)?;
         process::close(fd)?;
         Ok(home)
     }
@@ -107,54 +107,56 @@ impl Home {
     /// Removes it and all in it.
     ///
     /// # Errors
-    /// Those of the calls; `ENOTEMPTY` if there are more directories in each other than expected.
+    /// Those of the calls.
     pub(crate) fn remove(self) -> SysResult {
-        empty(0, 0)?;
+        empty()?;
         sys!(SYS_CHDIR, c"/")?;
         sys!(SYS_RMDIR, self.path())
     }
 }
 
-/// Removes what is in the directory `fd`.
-fn empty(fd: i32, depth: u32) -> SysResult {
-    let mut buf = [0_u8; 1024];
-    loop {
-        sys!(SYS_LSEEK, fd, 0, 0_u64, 0)?;
-        let len =
-            usize::try_from(sys!(SYS_GETDENTS30, fd, buf.as_mut_ptr(), buf.len())?).unwrap_or(0);
-        let mut removed = 0;
-        let mut at = 0;
-        while at < len {
-            // struct dirent: d_fileno 8, d_reclen 2, d_namlen 2, d_type 1, d_name.
-            let size = usize::from(u16::from_le_bytes([buf[at + 8], buf[at + 9]]));
-            let name = CStr::from_bytes_until_nul(&buf[at + 13..at + size]).unwrap_or(c".");
-            if name != c"." && name != c".." {
-                remove_one(fd, name, depth)?;
-                removed += 1;
-            }
-            at += size;
-        }
-        if removed == 0 {
+/// Removes what is in the directory. Calls may have put directories into each other deeper than there
+/// are descriptors, so what lies inside one is moved out of it first.
+fn empty() -> SysResult {
+    let mut moved = 0;
+    while each_in(HOME, |name| {
+        if sys!(SYS_UNLINKAT, HOME, name, 0).is_ok() {
             return Ok(0);
         }
-    }
+        // A directory; its mode may be anything.
+        let _ = sys!(SYS_FCHMODAT, HOME, name, 0o700, 0);
+        let inner = low(sys!(SYS_OPENAT, HOME, name, DIRECTORY, 0)?);
+        while each_in(inner, |name| {
+            moved += 1;
+            let mut out: Text<32> = Text::new();
+            // It has room for any number.
+            let _ = write!(out, "moved.{moved}\0");
+            sys!(SYS_RENAMEAT, inner, name, HOME, out.as_bytes().as_ptr())
+        })? {}
+        process::close(inner)?;
+        sys!(SYS_UNLINKAT, HOME, name, REMOVEDIR)
+    })? {}
+    Ok(0)
 }
 
-fn remove_one(fd: i32, name: &CStr, depth: u32) -> SysResult {
-    if sys!(SYS_UNLINKAT, fd, name, 0).is_ok() {
-        return Ok(0);
+/// Calls `f` with some names of the directory `fd`; whether there were any.
+fn each_in(fd: i32, mut f: impl FnMut(&CStr) -> SysResult) -> Result<bool, Errno> {
+    let mut buf = [0_u8; 1024];
+    sys!(SYS_LSEEK, fd, 0, 0_u64, 0)?;
+    let len = sys!(SYS_GETDENTS30, fd, buf.as_mut_ptr(), buf.len())?;
+    let len = usize::try_from(len).unwrap_or(0);
+    let (mut at, mut is_any) = (0, false);
+    while at < len {
+        // struct dirent: d_fileno 8, d_reclen 2, d_namlen 2, d_type 1, d_name.
+        let size = usize::from(u16::from_le_bytes([buf[at + 8], buf[at + 9]]));
+        let name = CStr::from_bytes_until_nul(&buf[at + 13..at + size]).unwrap_or(c".");
+        if name != c"." && name != c".." {
+            f(name)?;
+            is_any = true;
+        }
+        at += size;
     }
-    // A directory; its mode may be anything.
-    let _ = sys!(SYS_FCHMODAT, fd, name, 0o700, 0);
-    let inner = low(sys!(SYS_OPENAT, fd, name, DIRECTORY, 0)?);
-    let emptied = if depth < DEPTH {
-        empty(inner, depth + 1)
-    } else {
-        Err(Errno::ENOTEMPTY)
-    };
-    process::close(inner)?;
-    emptied?;
-    sys!(SYS_UNLINKAT, fd, name, REMOVEDIR)
+    Ok(is_any)
 }
 
 /// Starts a process that continues this one whenever a call has stopped it.
