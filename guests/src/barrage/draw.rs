@@ -164,7 +164,8 @@ impl Hand {
                     | Kind::Path
                     | Kind::At
                     | Kind::Fd
-                    | Kind::Msg),
+                    | Kind::Msg
+                    | Kind::LidOut),
                 ) => self.arg(kind),
                 Some(kind) if !is_wild => self.arg(kind),
                 Some(_) => self.wild(),
