@@ -278,7 +278,9 @@ fn nudge(lid: LwpId, seen: &mut [(u64, u64); BERTHS], time: u64, round: u64) -> 
     let _ = lwp::resume(lid);
     let _ = lwp::unpark(lid);
     if slot.is_some_and(|slot| time - seen[slot].1 > SECOND) {
-        // Signals, too, make such a call begin again: be quicker than the next.
+        // It may be where only a signal gets it out; or signals make its call begin again: then be
+        // quicker than the next.
+        let _ = lwp::kill(lid, Signo::SIGUSR1.raw());
         for _ in 0..64 {
             let _ = lwp::resume(lid);
             let _ = lwp::wait(lwp::NOBODY);
