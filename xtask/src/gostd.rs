@@ -26,6 +26,7 @@ use compare::{Compared, Totals};
 use known::Known;
 use outcome::Outcome;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -182,13 +183,33 @@ impl<'p> Bench<'p> {
     fn prepare(project: &'p Project, options: &'p Options) -> Result<Self, String> {
         let go = setup::go(project)?;
         setup::go_std(project)?;
-        Ok(Self {
+        Self {
             project,
             options,
             go,
             runner: Runner::new(project.lwp()?),
             known: Known::read(&project.source("xtask/setup/go-std.known"))?,
-        })
+        }
+        .with_wrapper()
+    }
+
+    /// Writes the program by which `go run` starts what it has built for another system: it looks for
+    /// this name in `PATH`.
+    ///
+    /// Source: `go help run`.
+    fn with_wrapper(self) -> Result<Self, String> {
+        let directory = self.wrapper();
+        let path = directory.join("go_netbsd_amd64_exec");
+        let failed = |why: std::io::Error| format!("{}: {why}", path.display());
+        let script = format!("#!/bin/sh\nexec {} \"$@\"\n", self.runner.quoted()?);
+        fs::create_dir_all(&directory).map_err(failed)?;
+        fs::write(&path, script).map_err(failed)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        Ok(self)
+    }
+
+    fn wrapper(&self) -> PathBuf {
+        self.project.target("go-std/bin")
     }
 
     /// All packages of the library that have tests for NetBSD.
@@ -320,7 +341,7 @@ impl<'p> Bench<'p> {
         let root = setup::go_root(&self.go);
         let directory = root.join("src").join(package);
         command.env("GOOS", system.name()).env("PWD", &directory);
-        command.env("PATH", first_in_path(&root.join("bin")));
+        command.env("PATH", first_in_path(&[&root.join("bin"), &self.wrapper()]));
         if let Some(uid) = self.options.user {
             // Root's are closed to others.
             let home = format!("/tmp/lwp-go-std-{uid}");
@@ -369,12 +390,13 @@ fn keep(path: &Path, outcome: &Outcome) -> Result<(), String> {
     fs::rename(&new, path).map_err(failed)
 }
 
-/// `PATH` with `directory` first: tests of the library start `go`.
-fn first_in_path(directory: &Path) -> std::ffi::OsString {
-    let mut path = directory.as_os_str().to_owned();
-    if let Some(rest) = std::env::var_os("PATH") {
+/// `PATH` with `directories` first: tests of the library start `go`.
+fn first_in_path(directories: &[&Path]) -> std::ffi::OsString {
+    let mut path = std::ffi::OsString::new();
+    for directory in directories {
+        path.push(directory);
         path.push(":");
-        path.push(rest);
     }
+    path.push(std::env::var_os("PATH").unwrap_or_default());
     path
 }
