@@ -25,6 +25,7 @@ use clap::Args;
 use compare::{Compared, Totals};
 use known::Known;
 use outcome::Outcome;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,13 @@ const CI: &[&str] = &[
     "log",
     "runtime",
 ];
+
+/// Tests that have nohup(1) start their own program, which takes `lwp install`.
+const INSTALLED: (&str, &str) = ("os/signal", "^(TestDetectNohup|TestNohup)$");
+
+/// Installs lwp in a registry of its own and goes on: `$1` is lwp, the rest is the command.
+const INSTALL: &str = "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc && \"$1\" install >&2 \
+                       && shift && exec \"$@\"";
 
 /// What `cargo xtask go-std` takes.
 #[derive(Args)]
@@ -177,17 +185,21 @@ struct Bench<'p> {
     go: PathBuf,
     runner: Runner,
     known: Known,
+    /// How a command is run where lwp is installed, if this host lets us have that for ourselves.
+    installed: Option<Vec<OsString>>,
 }
 
 impl<'p> Bench<'p> {
     fn prepare(project: &'p Project, options: &'p Options) -> Result<Self, String> {
         let go = setup::go(project)?;
         setup::go_std(project)?;
+        let lwp = project.lwp()?;
         Self {
             project,
             options,
             go,
-            runner: Runner::new(project.lwp()?),
+            installed: installed(project, &lwp),
+            runner: Runner::new(lwp),
             known: Known::read(&project.source("xtask/setup/go-std.known"))?,
         }
         .with_wrapper()
@@ -276,6 +288,13 @@ impl<'p> Bench<'p> {
         if let Some(pattern) = &self.options.run {
             tests.arg(format!("-test.run={pattern}"));
         }
+        if package == INSTALLED.0 && self.installed.is_none() {
+            println!(
+                "{package}: without {}: no binfmt_misc of our own here",
+                INSTALLED.1
+            );
+            tests.arg(format!("-test.skip={}", INSTALLED.1));
+        }
         let log = self.log(system, package);
         let limit = Duration::from_secs(self.options.timeout) + GRACE;
         let start = Instant::now();
@@ -330,6 +349,10 @@ impl<'p> Bench<'p> {
             System::Linux => Vec::new(),
         };
         words.push(program.into());
+        // Both builds, so that they find the same.
+        if let Some(before) = self.installed.as_ref().filter(|_| package == INSTALLED.0) {
+            words.splice(0..0, before.iter().cloned());
+        }
         if let Some(uid) = self.options.user {
             let id = format!("{uid}");
             let behind = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
@@ -388,6 +411,27 @@ impl<'p> Bench<'p> {
     }
 }
 
+/// What to put before a command to run it where `lwp` is installed: in a user namespace of its own. `None`
+/// if this host does not let us.
+fn installed(project: &Project, lwp: &Path) -> Option<Vec<OsString>> {
+    let shell = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "/bin/sh",
+        "-c",
+        INSTALL,
+        "sh",
+    ];
+    let mut words: Vec<OsString> = shell.map(OsString::from).into();
+    words.push(lwp.into());
+    let mut nothing = Command::new(&words[0]);
+    nothing.args(&words[1..]).arg("true");
+    let done = run(&mut nothing, GRACE, &project.log("go-std/installed")).ok()?;
+    done.success().is_ok().then_some(words)
+}
+
 /// Replaces the file at once, so that an interrupted run leaves no half of it.
 fn keep(path: &Path, outcome: &Outcome) -> Result<(), String> {
     let failed = |why: std::io::Error| format!("{}: {why}", path.display());
@@ -398,8 +442,8 @@ fn keep(path: &Path, outcome: &Outcome) -> Result<(), String> {
 }
 
 /// `PATH` with `directories` first: tests of the library start `go`.
-fn first_in_path(directories: &[&Path]) -> std::ffi::OsString {
-    let mut path = std::ffi::OsString::new();
+fn first_in_path(directories: &[&Path]) -> OsString {
+    let mut path = OsString::new();
     for directory in directories {
         path.push(directory);
         path.push(":");
