@@ -13,6 +13,7 @@
 mod bundle;
 mod esbuild;
 mod go;
+mod gostd;
 mod guests;
 mod layouts;
 mod project;
@@ -83,6 +84,11 @@ const SUITES: &[Suite] = &[
         run: go::suite,
     },
     Suite {
+        name: "go-std",
+        about: "tests of Go's own library, against their Linux build",
+        run: gostd::suite,
+    },
+    Suite {
         name: "layouts",
         about: "guests, bundle, go under unusual conditions",
         run: layouts::suite,
@@ -114,6 +120,8 @@ enum Task {
         #[arg(long, default_value_t = 50)]
         runs: u32,
     },
+    /// Runs the tests of Go's own library, built for NetBSD, and compares them with their Linux build.
+    GoStd(gostd::Options),
 }
 
 fn suite_names() -> Vec<&'static str> {
@@ -140,6 +148,14 @@ fn perform(task: Task) -> Result<ExitCode, String> {
         }
         Task::Test { only, list: false } => test(&only),
         Task::Soak { runs } => soak(runs),
+        Task::GoStd(options) => {
+            let is_well = gostd::task(&Project::open()?, options)?;
+            Ok(if is_well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
     }
 }
 

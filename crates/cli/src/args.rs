@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use core::num::NonZeroUsize;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +28,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a NetBSD program
     Run(Run),
+    /// Have the kernel start NetBSD programs with lwp (binfmt_misc)
+    ///
+    /// Then a shell, make or a test runner starts them like any other program: ./prog. Covers programs that
+    /// have NetBSD in the OS/ABI byte of their ELF header, as Go's do; the others need `lwp run`. Lasts until
+    /// the next boot.
+    Install(Registry),
+    /// Take back what `lwp install` has done
+    Uninstall(Registry),
     /// Show what LWPs can do, and what it costs beside Linux threads
     Demo,
     /// Show which statements about NetBSD's LWP calls hold
@@ -61,6 +70,18 @@ pub(crate) struct Conform {
     /// Run everything so many times; what fails once fails
     #[arg(long, value_name = "N")]
     pub(crate) repeat: Option<NonZeroUsize>,
+}
+
+/// `lwp install` and `lwp uninstall`.
+#[derive(Debug, Args)]
+pub(crate) struct Registry {
+    /// Where binfmt_misc is mounted
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        default_value = "/proc/sys/fs/binfmt_misc"
+    )]
+    pub(crate) registry: PathBuf,
 }
 
 /// `lwp run`.
@@ -146,7 +167,7 @@ mod tests {
         let all = ["lwp", "run"].iter().chain(args);
         match Cli::try_parse_from(all).unwrap().command {
             Command::Run(run) => run,
-            Command::Demo | Command::Conform(_) => panic!("it was run"),
+            other => panic!("{other:?}, not run"),
         }
     }
 

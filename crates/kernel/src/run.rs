@@ -21,6 +21,7 @@ use crate::fast::{Alone, FastCall, Passing, enterable};
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
+use crate::sched::Watched;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Waker};
@@ -329,9 +330,14 @@ impl Kernel {
         }
         let deadline = self.callouts.next();
         let claimed = deadline.filter(|&at| self.claim_deadline(at));
-        let wait = claimed.map_or(Wait::Forever, Wait::Until);
+        let watched = self.sched.watch_next(cpu, self.machine.monotonic());
+        let until = claimed.into_iter().chain(watched.map(Watched::due)).min();
+        let wait = until.map_or(Wait::Forever, Wait::Until);
         self.sched.forget_ticks(cpu);
         self.machine.poll(cpu, wait, events);
+        if let Some(watched) = watched {
+            self.sched.settle_watched(watched, self.machine.monotonic());
+        }
         self.release_deadlines();
         self.sched.leave_idle();
         self.deliver(events);
