@@ -23,7 +23,7 @@ impl CurLwp {
     /// LWP runs. A signal restarts the call, never EINTR.
     pub async fn suspend(&mut self, target: i32) -> SysResult {
         let kernel = Arc::clone(&self.kernel);
-        {
+        let mut queued = {
             let p = kernel.proc.lock();
             let t = kernel.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
             let dying = LwpFlags::WCORE | LwpFlags::WEXIT;
@@ -31,13 +31,11 @@ impl CurLwp {
                 return Err(Errno::EDEADLK.into());
             }
             kernel.lwp_suspend(&t);
-        }
+            // Sleeps first and tests afterwards, as the source does; but is on the queue before the target can
+            // tell that it is suspended.
+            kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals)
+        };
         loop {
-            // Sleeps first and tests afterwards, as the source does.
-            let queued = {
-                let _p = kernel.proc.lock();
-                kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals)
-            };
             let ended = self.sleepq_block(None, Catch::Signals).await;
             drop(queued);
             if ended.is_err() {
@@ -49,10 +47,11 @@ impl CurLwp {
             if (flags | self.lwp.flags()).intersects(LwpFlags::WCORE | LwpFlags::WEXIT) {
                 return Err(Ended::Restart);
             }
-            let st = t.lock();
-            if st.stat == LwpStat::Suspended || !flags.contains(LwpFlags::WSUSPEND) {
+            let stat = t.lock().stat;
+            if stat == LwpStat::Suspended || !flags.contains(LwpFlags::WSUSPEND) {
                 return Ok(Ret::ZERO);
             }
+            queued = kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals);
         }
     }
 
