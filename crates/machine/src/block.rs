@@ -48,6 +48,8 @@ pub(crate) struct Block {
     pub(crate) fast: AtomicU64,
     /// Not zero: leave user mode, or do not enter it.
     pub(crate) pending: AtomicU32,
+    /// What is in MXCSR when the entry stub begins: the host's, or what `fpu::set_aside` has found.
+    pub(crate) mxcsr: AtomicU32,
     /// [`HOST_MXCSR`], where `ldmxcsr` can reach it.
     pub(crate) host_mxcsr: u32,
     /// The host has `wrfsbase` and lets us use it.
@@ -91,6 +93,7 @@ impl Block {
             visit: AtomicPtr::new(core::ptr::null_mut()),
             fast: AtomicU64::new(0),
             pending: AtomicU32::new(0),
+            mxcsr: AtomicU32::new(HOST_MXCSR),
             host_mxcsr: HOST_MXCSR,
             fsgsbase: AtomicU8::new(0),
             stepping: AtomicBool::new(false),

@@ -28,7 +28,7 @@
 //!
 //! Sources: AMD64 Architecture Programmer's Manual vol. 2 (syscall, FSGSBASE), System V ABI.
 
-use crate::block::Block;
+use crate::block::{Block, HOST_MXCSR};
 use crate::fast;
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -150,6 +150,7 @@ global_asm!(
     "    .cfi_adjust_cfa_offset 8",
     "    .cfi_rel_offset r15, 0",
     "    mov gs:[{b_cx}], rdi",
+    "    mov dword ptr gs:[{b_mxcsr}], {host_mxcsr}",
     "    mov gs:[{b_host_rsp}], rsp",
     "    mov rax, [rdi + {rip}]",
     "    mov gs:[{b_guest_rip}], rax",
@@ -163,7 +164,12 @@ global_asm!(
     "    mov rax, [rdi + {fs_base}]",
     set_fs!(),
     "    mov rdi, rbx",
+    // Loading MXCSR takes long, and it is most often what is there.
+    "    mov eax, [rdi + {mxcsr}]",
+    "    cmp eax, gs:[{b_mxcsr}]",
+    "    je 4f",
     "    ldmxcsr [rdi + {mxcsr}]",
+    "4:",
     load_xmm!(),
     "    mov rbx, [rdi + {rbx}]",
     "    mov rdx, [rdi + {rdx}]",
@@ -211,6 +217,8 @@ global_asm!(
     b_guest_rip = const offset_of!(Block, guest_rip),
     b_pending = const offset_of!(Block, pending),
     b_fsgsbase = const offset_of!(Block, fsgsbase),
+    b_mxcsr = const offset_of!(Block, mxcsr),
+    host_mxcsr = const HOST_MXCSR,
     fs_base = const reg(offset_of!(Regs, fs_base)),
     mxcsr = const fpu(offset_of!(Fpu, mxcsr)),
     xmm = const fpu(offset_of!(Fpu, xmm)),
