@@ -28,7 +28,7 @@
 //!
 //! Sources: AMD64 Architecture Programmer's Manual vol. 2 (syscall, FSGSBASE), System V ABI.
 
-use crate::block::{Block, HOST_MXCSR};
+use crate::block::{Block, MXCSR_UNKNOWN};
 use crate::fast;
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -150,7 +150,9 @@ global_asm!(
     "    .cfi_adjust_cfa_offset 8",
     "    .cfi_rel_offset r15, 0",
     "    mov gs:[{b_cx}], rdi",
-    "    mov dword ptr gs:[{b_mxcsr}], {host_mxcsr}",
+    "    mov dword ptr gs:[{b_mxcsr}], {unknown}",
+    "    mov rax, gs:[{b_host_fs}]",
+    "    mov gs:[{b_fs}], rax",
     "    mov gs:[{b_host_rsp}], rsp",
     "    mov rax, [rdi + {rip}]",
     "    mov gs:[{b_guest_rip}], rax",
@@ -160,11 +162,16 @@ global_asm!(
     "lwp_entry_first:",
     "    cmp dword ptr gs:[{b_pending}], 0",
     "    jne lwp_entry_abort",
-    "    mov rbx, rdi",
+    // Neither FS nor MXCSR is loaded if it holds the value already, as from one LWP to the next it may: they
+    // take longer than all the rest. The note of FS is made first: an interrupted entry leaves.
     "    mov rax, [rdi + {fs_base}]",
+    "    cmp rax, gs:[{b_fs}]",
+    "    je 5f",
+    "    mov gs:[{b_fs}], rax",
+    "    mov rbx, rdi",
     set_fs!(),
     "    mov rdi, rbx",
-    // Loading MXCSR takes long, and it is most often what is there.
+    "5:",
     "    mov eax, [rdi + {mxcsr}]",
     "    cmp eax, gs:[{b_mxcsr}]",
     "    je 4f",
@@ -217,8 +224,10 @@ global_asm!(
     b_guest_rip = const offset_of!(Block, guest_rip),
     b_pending = const offset_of!(Block, pending),
     b_fsgsbase = const offset_of!(Block, fsgsbase),
+    b_fs = const offset_of!(Block, fs),
+    b_host_fs = const offset_of!(Block, host_fs),
     b_mxcsr = const offset_of!(Block, mxcsr),
-    host_mxcsr = const HOST_MXCSR,
+    unknown = const MXCSR_UNKNOWN.cast_signed(),
     fs_base = const reg(offset_of!(Regs, fs_base)),
     mxcsr = const fpu(offset_of!(Fpu, mxcsr)),
     xmm = const fpu(offset_of!(Fpu, xmm)),
