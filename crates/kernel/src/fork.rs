@@ -65,6 +65,7 @@ impl CurLwp {
             let _ = kernel.vm.unmap(&*kernel.machine, area);
         }
         self.lwp.set_lid(LwpId::new(pid));
+        self.ctx.answer.value = u64::from(pid.unsigned_abs());
         self.lwp.clear_flags(LwpFlags::all());
         let mut st = self.lwp.lock();
         debug_assert_eq!(st.stat, LwpStat::Onproc, "the caller of fork runs");

@@ -9,7 +9,7 @@
 //! Sources: `kern_lwp.c: lwp_create, lwp_start, lwp_exit, lwp_wait, lwp_free, lwp_find`;
 //! `sys_lwp.c`; lwp.md 2.1, 2.2, 2.9, 2.11.
 
-use crate::ctx::UserCtx;
+use crate::ctx::{Answer, UserCtx};
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::machine::ExitWith;
@@ -198,6 +198,7 @@ impl CurLwp {
         let mut ctx = UserCtx {
             regs: self.ctx.regs.clone(),
             fpu,
+            answer: Answer::default(),
         };
         crate::sigframe::set_gregs(&mut ctx.regs, &uc.uc_mcontext.gregs);
         let mut cur = CurLwp::new(&kernel, &lwp, ctx);

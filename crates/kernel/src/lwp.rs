@@ -22,7 +22,7 @@
 //!
 //! Sources: `lwp.h`, `kern_lwp.c` (the comment on states), lwp.md 1.2 to 1.4.
 
-use crate::ctx::{Ctx, Trap, Uppers, UserCtx};
+use crate::ctx::{Answer, Ctx, Trap, Uppers, UserCtx};
 use crate::kernel::Kernel;
 use crate::machine::CpuId;
 use crate::park::Park;
@@ -268,7 +268,11 @@ pub struct CurLwp {
 
 impl CurLwp {
     /// The current LWP around `lwp`, about to start in `ctx`.
-    pub(crate) fn new(kernel: &Arc<Kernel>, lwp: &Arc<Lwp>, ctx: UserCtx) -> Self {
+    pub(crate) fn new(kernel: &Arc<Kernel>, lwp: &Arc<Lwp>, mut ctx: UserCtx) -> Self {
+        ctx.answer = Answer {
+            number: kernel.calls.own_id(),
+            value: u64::from(lwp.lid().raw().unsigned_abs()),
+        };
         Self {
             kernel: Arc::clone(kernel),
             lwp: Arc::clone(lwp),

@@ -10,13 +10,14 @@
 //! Sources: `sys_lwp.c: lwp_park, lwp_unpark`; lwp.md 2.12 to 2.14.
 
 use crate::kernel::Kernel;
-use crate::lwp::{CurLwp, LwpFlags, SyncObj};
+use crate::lwp::{CurLwp, Lwp, LwpFlags, SyncObj};
 use crate::run::{Ret, SysResult};
 use crate::sleepq::{Catch, SleepEnd};
 use crate::time::Timo;
 use lwp_abi::errno::Errno;
-use lwp_abi::lwp::LwpState as LwpStat;
+use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::time::Timespec;
+use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 /// The park an LWP is in.
@@ -102,4 +103,47 @@ impl Kernel {
         }
         Ok(())
     }
+
+    /// [`Kernel::unpark`] of many, who come to the run queue together and in this order. Returns how many there
+    /// were not.
+    pub fn unpark_all(&self, lids: &[LwpId]) -> usize {
+        let mut woken = Vec::with_capacity(lids.len());
+        let missing = lids
+            .iter()
+            .filter(|lid| {
+                let found = self.lids.with(lid.raw(), |lwp| end_park(lwp, &mut woken));
+                !found.unwrap_or(false)
+            })
+            .count();
+        let needs_help = match &woken[..] {
+            [] => false,
+            // Perhaps the caller parks now, and hands over.
+            [one] => self.sched.enqueue(one, &*self.machine),
+            _ => self.sched.enqueue_all(woken, &*self.machine),
+        };
+        if needs_help {
+            self.summon();
+        }
+        missing
+    }
+}
+
+/// One of many unparks: whoever is to be queued goes to `woken`. `false` if there is no such LWP.
+fn end_park(lwp: &Arc<Lwp>, woken: &mut Vec<Arc<Lwp>>) -> bool {
+    let mut st = lwp.lock();
+    match st.stat {
+        _ if st.asleep == Some(SyncObj::Park) => {
+            st.asleep = None;
+            st.interruptible = false;
+            if st.stat == LwpStat::Sleep {
+                st.stat = LwpStat::Run;
+                if st.on_cpu.is_none() {
+                    woken.push(Arc::clone(lwp));
+                }
+            }
+        }
+        LwpStat::Zomb | LwpStat::Idl => return false,
+        _ => lwp.set_flags(LwpFlags::UNPARKED),
+    }
+    true
 }

@@ -85,6 +85,9 @@ pub trait Personality: Send + Sync + 'static {
     /// What the call in `regs` is, if it can be made on the spot. Looks at nothing but the registers
     /// ([`crate::machine::FastCalls`]).
     fn fast(&self, regs: &Regs) -> Option<FastCall>;
+
+    /// The number of the call that returns the LWP's own id ([`FastCall::Own`]).
+    fn own_id(&self) -> u64;
 }
 
 /// The life of an LWP in user mode and the kernel, until it is gone.

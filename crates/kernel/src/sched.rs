@@ -243,6 +243,22 @@ impl Sched {
         crowded
     }
 
+    /// [`Sched::enqueue`] of many, behind the others.
+    #[must_use]
+    pub(crate) fn enqueue_all(&self, lwps: Vec<Arc<Lwp>>, machine: &dyn Machine) -> bool {
+        let here = machine.current();
+        let cpu = &self.cpus[here];
+        {
+            let mut rq = cpu.rq.lock();
+            rq.queue.extend(lwps);
+            cpu.publish(&rq);
+        }
+        if cpu.is_busy.load(Ordering::Relaxed) {
+            self.arm_quantum(here, machine);
+        }
+        self.has_help()
+    }
+
     /// Queues an LWP that gave up vcpu `here`, behind the others. Returns as [`Sched::enqueue`].
     #[must_use]
     pub(crate) fn enqueue_behind(&self, lwp: Arc<Lwp>, here: CpuId) -> bool {

@@ -26,6 +26,9 @@ pub(crate) const HOST_MXCSR: u32 = 0x1f80;
 /// The same, for instructions that want it in memory.
 pub(crate) static HOST_MXCSR_WORD: u32 = HOST_MXCSR;
 
+/// No value that MXCSR can have.
+pub(crate) const MXCSR_UNKNOWN: u32 = u32::MAX;
+
 /// How many places that take the slow road are remembered per vcpu.
 const SLOW_SITES: usize = 32;
 
@@ -48,6 +51,11 @@ pub(crate) struct Block {
     pub(crate) fast: AtomicU64,
     /// Not zero: leave user mode, or do not enter it.
     pub(crate) pending: AtomicU32,
+    /// What is in FS when the entry stub begins, and then what it has put there.
+    pub(crate) fs: AtomicU64,
+    /// What is in MXCSR when the entry stub begins: [`MXCSR_UNKNOWN`], since host code's own arithmetic may have
+    /// left its flags there, or what `fpu::set_aside` has found.
+    pub(crate) mxcsr: AtomicU32,
     /// [`HOST_MXCSR`], where `ldmxcsr` can reach it.
     pub(crate) host_mxcsr: u32,
     /// The host has `wrfsbase` and lets us use it.
@@ -91,6 +99,8 @@ impl Block {
             visit: AtomicPtr::new(core::ptr::null_mut()),
             fast: AtomicU64::new(0),
             pending: AtomicU32::new(0),
+            fs: AtomicU64::new(0),
+            mxcsr: AtomicU32::new(MXCSR_UNKNOWN),
             host_mxcsr: HOST_MXCSR,
             fsgsbase: AtomicU8::new(0),
             stepping: AtomicBool::new(false),

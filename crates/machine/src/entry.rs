@@ -13,7 +13,8 @@
 //! 3. Nothing is stored below a stack pointer of the guest's, nor above it.
 //! 4. The exit stub is a straight line into host code; signals in it only set `pending`.
 //! 5. From `lwp_fast_first` to `lwp_fast_jump` the way back from a fast call is a second restartable
-//!    sequence: the context is complete but for MXCSR, and `lwp_fast_abort` sees to that.
+//!    sequence: the context is complete but for MXCSR, and `lwp_fast_abort` sees to that. A third one answers
+//!    a call ([`Answer`]) before the context is complete; interrupted, it goes on as any other call.
 //!
 //! # The host's stack while the guest runs
 //! ```text
@@ -28,11 +29,12 @@
 //!
 //! Sources: AMD64 Architecture Programmer's Manual vol. 2 (syscall, FSGSBASE), System V ABI.
 
-use crate::block::Block;
+use crate::block::{Block, MXCSR_UNKNOWN};
 use crate::fast;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use lwp_kernel::ctx::{Fpu, Regs, UserCtx};
+use lwp_kernel::ctx::{Answer, Fpu, Regs, UserCtx};
+use lwp_kernel::machine::GUEST_BOUND;
 
 /// The guest came through a trampoline, or through Syscall User Dispatch: a system call.
 pub(crate) const LEFT_SYSCALL: u64 = 0;
@@ -150,6 +152,9 @@ global_asm!(
     "    .cfi_adjust_cfa_offset 8",
     "    .cfi_rel_offset r15, 0",
     "    mov gs:[{b_cx}], rdi",
+    "    mov dword ptr gs:[{b_mxcsr}], {unknown}",
+    "    mov rax, gs:[{b_host_fs}]",
+    "    mov gs:[{b_fs}], rax",
     "    mov gs:[{b_host_rsp}], rsp",
     "    mov rax, [rdi + {rip}]",
     "    mov gs:[{b_guest_rip}], rax",
@@ -159,11 +164,21 @@ global_asm!(
     "lwp_entry_first:",
     "    cmp dword ptr gs:[{b_pending}], 0",
     "    jne lwp_entry_abort",
-    "    mov rbx, rdi",
+    // Neither FS nor MXCSR is loaded if it holds the value already, as from one LWP to the next it may: they
+    // take longer than all the rest. The note of FS is made first: an interrupted entry leaves.
     "    mov rax, [rdi + {fs_base}]",
+    "    cmp rax, gs:[{b_fs}]",
+    "    je 5f",
+    "    mov gs:[{b_fs}], rax",
+    "    mov rbx, rdi",
     set_fs!(),
     "    mov rdi, rbx",
+    "5:",
+    "    mov eax, [rdi + {mxcsr}]",
+    "    cmp eax, gs:[{b_mxcsr}]",
+    "    je 4f",
     "    ldmxcsr [rdi + {mxcsr}]",
+    "4:",
     load_xmm!(),
     "    mov rbx, [rdi + {rbx}]",
     "    mov rdx, [rdi + {rdx}]",
@@ -211,6 +226,10 @@ global_asm!(
     b_guest_rip = const offset_of!(Block, guest_rip),
     b_pending = const offset_of!(Block, pending),
     b_fsgsbase = const offset_of!(Block, fsgsbase),
+    b_fs = const offset_of!(Block, fs),
+    b_host_fs = const offset_of!(Block, host_fs),
+    b_mxcsr = const offset_of!(Block, mxcsr),
+    unknown = const MXCSR_UNKNOWN.cast_signed(),
     fs_base = const reg(offset_of!(Regs, fs_base)),
     mxcsr = const fpu(offset_of!(Fpu, mxcsr)),
     xmm = const fpu(offset_of!(Fpu, xmm)),
@@ -265,7 +284,11 @@ global_asm!(
     "    mov [r11 + {r11}], rax",
     "    mov [r11 + {rip}], rcx",
     "    mov [r11 + {rcx}], rcx",
-    "    mov [r11 + {rbx}], rbx",
+    // A call that is always answered in the same way: nothing else need be saved.
+    "    mov rcx, [r11 + {rax}]",
+    "    cmp rcx, [r11 + {answer_number}]",
+    "    je 9f",
+    "22: mov [r11 + {rbx}], rbx",
     "    mov [r11 + {rdx}], rdx",
     "    mov [r11 + {rsi}], rsi",
     "    mov [r11 + {rdi}], rdi",
@@ -352,6 +375,53 @@ global_asm!(
     "    jmp lwp_machine_leave",
     "8:  stmxcsr [rdi + {mxcsr}]",
     "    jmp lwp_entry_first",
+    // The answer, if calls are made on the spot and the guest can go on where it is. r11 is the context, the
+    // context's RSP, RAX, RCX, R11, RIP and flags are what the guest had, and eax its flags; other registers
+    // are the guest's still, so that an interrupted answer begins anew as any other call.
+    "9:  cmp qword ptr gs:[{b_visit}], 0",
+    "    je 22b",
+    "    mov ecx, {bound_high}",
+    "    shl rcx, 32",
+    "    cmp [r11 + {rip}], rcx",
+    "    jae 22b",
+    "    test eax, {rare}",
+    "    jnz 22b",
+    "    inc qword ptr gs:[{b_fast}]",
+    ".globl lwp_answer_first",
+    ".hidden lwp_answer_first",
+    "lwp_answer_first:",
+    "    cmp dword ptr gs:[{b_pending}], 0",
+    "    jne lwp_answer_abort",
+    // Success: carry clear.
+    "    and eax, -2",
+    "    mov ecx, eax",
+    "    shr ecx, 11",
+    "    and ecx, 1",
+    "    mov ah, al",
+    "    mov al, cl",
+    "    mov rsp, [r11 + {rsp}]",
+    "    add al, 0x7f",
+    "    sahf",
+    "    mov edx, 0",
+    "    mov rax, [r11 + {answer_value}]",
+    "    mov rcx, [r11 + {rip}]",
+    "    mov r11, [r11 + {r11}]",
+    ".globl lwp_answer_jump",
+    ".hidden lwp_answer_jump",
+    "lwp_answer_jump:",
+    "    jmp rcx",
+    ".globl lwp_answer_last",
+    ".hidden lwp_answer_last",
+    "lwp_answer_last:",
+    // RDX may be 0 already, as it will be after the call.
+    ".globl lwp_answer_abort",
+    ".hidden lwp_answer_abort",
+    "lwp_answer_abort:",
+    "    mov r11, gs:[{b_cx}]",
+    "    mov rsp, gs:[{b_host_rsp}]",
+    "    dec qword ptr gs:[{b_fast}]",
+    "    mov rax, [r11 + {rflags}]",
+    "    jmp 22b",
     // Parked, or a context that cannot be entered: the context needs nothing more.
     "7:  cmp eax, {fast_stuck}",
     "    ja lwp_fast_abort",
@@ -417,6 +487,9 @@ global_asm!(
     r15 = const reg(offset_of!(Regs, r15)),
     hates = const HOST_HATES,
     rare = const RARE_FLAGS,
+    bound_high = const GUEST_BOUND >> 32,
+    answer_number = const offset_of!(UserCtx, answer) + offset_of!(Answer, number),
+    answer_value = const offset_of!(UserCtx, answer) + offset_of!(Answer, value),
     syscall = const LEFT_SYSCALL,
     preempted = const LEFT_PREEMPTED,
     parked = const LEFT_PARKED,
@@ -441,6 +514,10 @@ unsafe extern "C" {
     static lwp_fast_jump: u8;
     static lwp_fast_last: u8;
     static lwp_fast_abort: u8;
+    static lwp_answer_first: u8;
+    static lwp_answer_jump: u8;
+    static lwp_answer_last: u8;
+    static lwp_answer_abort: u8;
 }
 
 /// Runs the guest in `cx` and says why it came back.
@@ -461,6 +538,8 @@ pub(crate) enum Sequence {
     Entry,
     /// The way back from a fast call.
     Fast,
+    /// The answer to a call that is answered by the stub.
+    Answer,
 }
 
 impl Sequence {
@@ -473,6 +552,11 @@ impl Sequence {
             Some(Self::Entry)
         } else if within(fast, (&raw const lwp_fast_last).addr() as u64) {
             Some(Self::Fast)
+        } else if within(
+            (&raw const lwp_answer_first).addr() as u64,
+            (&raw const lwp_answer_last).addr() as u64,
+        ) {
+            Some(Self::Answer)
         } else {
             None
         }
@@ -483,6 +567,7 @@ impl Sequence {
         match self {
             Self::Entry => (&raw const lwp_entry_jump).addr() as u64,
             Self::Fast => (&raw const lwp_fast_jump).addr() as u64,
+            Self::Answer => (&raw const lwp_answer_jump).addr() as u64,
         }
     }
 
@@ -491,6 +576,7 @@ impl Sequence {
         match self {
             Self::Entry => (&raw const lwp_entry_abort).addr() as u64,
             Self::Fast => (&raw const lwp_fast_abort).addr() as u64,
+            Self::Answer => (&raw const lwp_answer_abort).addr() as u64,
         }
     }
 }

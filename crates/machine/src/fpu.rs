@@ -30,6 +30,7 @@ use core::cell::Cell;
 use core::ops::Range;
 use std::sync::OnceLock;
 
+use crate::block::Block;
 use lwp_kernel::ctx::{ExtState, Fpu, Fxsave, Uppers, UserCtx};
 
 /// XCR0's bits of what is handled here; SSE (bit 1) is the stubs' business.
@@ -431,11 +432,13 @@ fn fxsave(image: &mut Fxsave) {
     }
 }
 
+/// MXCSR, of which the vcpu's block keeps a note for the entry stub.
 fn stmxcsr() -> u32 {
-    let mut mxcsr = 0_u32;
-    // SAFETY: writes one word.
+    let mxcsr;
+    // SAFETY: a fast call runs on a vcpu, whose GS points to its block (`block`, invariant 1).
     unsafe {
-        asm!("stmxcsr dword ptr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags));
+        asm!("stmxcsr gs:[{at}]", "mov {:e}, gs:[{at}]", out(reg) mxcsr,
+            at = const core::mem::offset_of!(Block, mxcsr), options(nostack, preserves_flags));
     }
     mxcsr
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Guest, Random, Script, TWO_CALLS};
-use lwp_kernel::ctx::{ExtState, FaultKind, Trap, UserCtx};
+use lwp_kernel::ctx::{Answer, ExtState, FaultKind, Trap, UserCtx};
 use lwp_kernel::machine::{FastEnd, UserMode, Vcpus};
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -245,6 +245,59 @@ fn a_call_made_on_the_spot_changes_its_results_rcx_r11_and_nothing_else() {
         assert_eq!(cx.regs, expected, "round {round}");
         assert_eq!(everything(&guest, cx), everything(&guest, &mut start));
     }
+}
+
+#[test]
+fn an_answered_call_changes_its_results_rcx_r11_and_nothing_else() {
+    let guest = Guest::new();
+    let at = guest.text(&TWO_CALLS);
+    let mut random = Random(0x0dd_ba11);
+    for round in 0..ROUNDS {
+        let mut start = guest.cx(at);
+        randomize(&mut start, &mut random);
+        start.regs.rflags &= !SLOW_FLAGS;
+        let value = random.next();
+        start.answer = Answer { number: 42, value };
+        let mut slot = Some(Box::new(start.clone()));
+        let mut script = Script::new(&guest, FastEnd::Slow);
+        let trap = guest.machine.run(&mut slot, &mut script);
+        assert_eq!(trap, Some(Trap::Syscall));
+        if cfg!(not(target_feature = "crt-static")) {
+            return;
+        }
+        let cx = slot.as_deref_mut().expect("it has not parked");
+        let mut expected = start.regs.clone();
+        (expected.rip, expected.rcx) = (at + 14, at + 14);
+        (expected.rax, expected.rdx) = (43, 0);
+        (expected.r11, expected.rflags) = (cx.regs.r11, cx.regs.rflags);
+        let flags = start.regs.rflags & FLAGS & !1;
+        assert_eq!(cx.regs.rflags & FLAGS, flags, "round {round}");
+        assert_eq!(cx.regs, expected, "round {round}");
+        assert_eq!(everything(&guest, cx), everything(&guest, &mut start));
+    }
+}
+
+#[test]
+fn the_answer_is_what_was_said() {
+    if cfg!(not(target_feature = "crt-static")) {
+        return;
+    }
+    let guest = Guest::new();
+    // The call, then rax to rbx, then ud2.
+    let at = guest.text(&[0xb8, 42, 0, 0, 0, 0x0f, 5, 0x48, 0x89, 0xc3, 0x0f, 0x0b]);
+    let before = guest.machine.stats();
+    let mut cx = guest.cx(at);
+    cx.answer = Answer {
+        number: 42,
+        value: 0x1234_5678_9abc,
+    };
+    let mut slot = Some(Box::new(cx));
+    let mut script = Script::new(&guest, FastEnd::Done);
+    let trap = guest.machine.run(&mut slot, &mut script);
+    assert!(matches!(trap, Some(Trap::Fault(_))));
+    assert_eq!(script.made, 0);
+    assert_eq!(slot.expect("it is there").regs.rbx, 0x1234_5678_9abc);
+    assert_eq!(guest.machine.stats().fast, before.fast + 1);
 }
 
 #[test]

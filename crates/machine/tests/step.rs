@@ -12,7 +12,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use libc::{c_int, siginfo_t, ucontext_t};
 use lwp_abi::signal::Signo;
-use lwp_kernel::ctx::{FaultKind, Trap, UserCtx};
+use lwp_kernel::ctx::{Answer, FaultKind, Trap, UserCtx};
 use lwp_kernel::machine::{Event, FastEnd, GUEST_BOUND, Poller, UserMode, Wait};
 
 const TF: u64 = 1 << 8;
@@ -216,13 +216,14 @@ fn check(cx: &UserCtx, start: &UserCtx, rip: u64, rdx: u64, step: u64) {
     assert_eq!(cx.fpu.mxcsr, start.fpu.mxcsr, "step {step}");
 }
 
-/// The same as [`step_through`], for a call made on the spot that ends in `end`.
-fn step_through_fast(guest: &Guest, end: FastEnd) -> u64 {
+/// The same as [`step_through`], for a call made on the spot that ends in `end`, or is answered by the stub.
+fn step_through_fast(guest: &Guest, end: FastEnd, answer: Option<Answer>) -> u64 {
     let at = guest.text(&TWO_CALLS);
     let mut random = Random(43);
     let mut slow = 0;
     for step in 1.. {
-        let start = random_cx(guest, at, &mut random);
+        let mut start = random_cx(guest, at, &mut random);
+        start.answer = answer.unwrap_or_default();
         let other = random_cx(guest, at + 7, &mut random);
         let mut script = Script::new(guest, end);
         script.other = Some(Box::new(other.clone()));
@@ -239,7 +240,14 @@ fn step_through_fast(guest: &Guest, end: FastEnd) -> u64 {
         }
         let (here, parked) = (slot.as_deref(), script.parked.as_deref());
         match (script.made, end, here, parked) {
-            (1, FastEnd::Done, Some(here), None) => check(here, &start, at + 14, 9, step),
+            (0, FastEnd::Done, Some(here), None) if answer.is_some() => {
+                check(here, &start, at + 14, 0, step);
+            }
+            // Interrupted, it is a call like any other.
+            (1, FastEnd::Done, Some(here), None) => {
+                check(here, &start, at + 14, 9, step);
+                slow += u64::from(answer.is_some());
+            }
             (1, FastEnd::Switched, Some(here), Some(parked)) => {
                 check(parked, &start, at + 7, start.regs.rdx, step);
                 check(here, &other, at + 14, other.regs.rdx, step);
@@ -295,9 +303,14 @@ fn a_signal_at_every_instruction_is_taken_once_and_disturbs_nothing() {
     // Calls made on the spot, if the build has them.
     if cfg!(target_feature = "crt-static") {
         for end in [FastEnd::Done, FastEnd::Switched, FastEnd::Parked] {
-            let steps = step_through_fast(&guest, end);
+            let steps = step_through_fast(&guest, end, None);
             assert!(steps > 150, "{end:?}: only {steps} steps");
         }
+        let answer = Answer {
+            number: 42,
+            value: 7,
+        };
+        step_through_fast(&guest, FastEnd::Done, Some(answer));
     }
     // A fault.
     let fault = lwp_kernel::ctx::Fault {

@@ -170,6 +170,10 @@ impl Personality for Unix {
         }
     }
 
+    fn own_id(&self) -> u64 {
+        u64::from(nr::SYS_LWP_SELF)
+    }
+
     fn fast(&self, regs: &Regs) -> Option<FastCall> {
         let args = Args::new(regs);
         match u16::try_from(regs.rax % u64::from(nr::SYS_NSYSENT)).ok()? {
