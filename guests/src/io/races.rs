@@ -8,7 +8,7 @@ use rt::abi::ucontext::Ucontext;
 use rt::check::{Check, Verdict};
 use rt::lwp::{self, spawn};
 use rt::process::{self, close, low, pipe};
-use rt::{Errno, ensure, ensure_eq, sig, sync, sys};
+use rt::{Errno, ensure, ensure_eq, sig, sync, sys, time};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("races/close-own", closing_what_is_not_ours),
@@ -64,9 +64,12 @@ fn read_of_a_file_that_becomes_a_pipe() -> Verdict {
         }
         Ok(0)
     });
-    for _ in 0..3000 {
-        sys!(SYS_DUP2, empty, fd)?;
-        sys!(SYS_DUP2, file, fd)?;
+    let end = time::now() + 3 * time::SECOND;
+    while time::now() < end {
+        for _ in 0..50 {
+            sys!(SYS_DUP2, empty, fd)?;
+            sys!(SYS_DUP2, file, fd)?;
+        }
         let before = READS.load(Ordering::Relaxed);
         sync::until("a read of the file", || {
             let _ = lwp::kill(reader.lid, Signo::SIGUSR1.raw());
