@@ -13,6 +13,7 @@
 //! | [`sched`], [`run`] | `kern_runq.c`, `kern_synch.c` | who runs; the vcpu's and the LWP's loop |
 //! | [`sig`], [`sigframe`], [`stop`] | `kern_sig.c`, `machdep.c` | signals, what they put on the stack, job control |
 //! | [`watch`] | – | host descriptors somebody waits for |
+//! | [`events`] | `ktrace` | the one stream of what happens to LWPs |
 //! | [`vm`] | `uvm` | the guest's address space |
 //!
 //! # Lock order
@@ -24,6 +25,7 @@
 
 pub mod callout;
 pub mod ctx;
+pub mod events;
 pub mod exit;
 pub mod fork;
 mod invariants;

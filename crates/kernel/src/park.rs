@@ -9,6 +9,7 @@
 //!
 //! Sources: `sys_lwp.c: lwp_park, lwp_unpark`; lwp.md 2.12 to 2.14.
 
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, LwpFlags, SyncObj};
 use crate::run::{Ret, SysResult};
@@ -43,6 +44,7 @@ impl CurLwp {
         {
             self.lwp
                 .clear_flags(LwpFlags::CANCELLED | LwpFlags::UNPARKED);
+            self.tell(|| What::Token);
             return false;
         }
         st.sleep_gen += 1;
@@ -50,6 +52,7 @@ impl CurLwp {
         st.asleep = Some(SyncObj::Park);
         st.interruptible = true;
         st.wmesg = "parked";
+        self.tell(|| What::Sleep { wmesg: "parked" });
         true
     }
 
@@ -84,9 +87,15 @@ impl Kernel {
         let lwp = self.lids.find(lid).ok_or(Errno::ESRCH)?;
         let st = lwp.lock();
         match st.stat {
-            _ if st.asleep == Some(SyncObj::Park) => self.unsleep(&lwp, st),
+            _ if st.asleep == Some(SyncObj::Park) => {
+                self.tell(&lwp, || What::Unpark { is_kept: false });
+                self.unsleep(&lwp, st);
+            }
             LwpStat::Zomb | LwpStat::Idl => return Err(Errno::ESRCH),
-            _ => lwp.set_flags(LwpFlags::UNPARKED),
+            _ => {
+                lwp.set_flags(LwpFlags::UNPARKED);
+                self.tell(&lwp, || What::Unpark { is_kept: true });
+            }
         }
         Ok(())
     }

@@ -17,6 +17,7 @@
 
 use crate::callout::Call;
 use crate::ctx::{Fault, FaultKind, Trap};
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
@@ -84,6 +85,7 @@ pub trait Personality: Send + Sync + 'static {
 
 /// The life of an LWP in user mode and the kernel, until it is gone.
 pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
+    l.tell(|| What::Start);
     while l.userret().await {
         if l.ctx.regs.rip >= GUEST_BOUND {
             // NetBSD would let it go there and fault.
@@ -98,6 +100,7 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
         }
         match l.kernel.machine.enter(&mut l.ctx) {
             Trap::Syscall => {
+                l.tell_enter();
                 let result = match calls.syscall(&mut l) {
                     Outcome::Done(result) => Some(result),
                     Outcome::Sleep(sleeping) => Some(sleeping.await),
@@ -118,8 +121,30 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
 }
 
 impl CurLwp {
+    /// Tells the listener what happened to this LWP.
+    #[inline]
+    pub(crate) fn tell(&self, what: impl FnOnce() -> What) {
+        self.kernel.tell(&self.lwp, what);
+    }
+
+    /// Tells of the system call in the registers.
+    #[inline]
+    fn tell_enter(&self) {
+        self.tell(|| {
+            let r = &self.ctx.regs;
+            let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
+            What::Enter {
+                number: r.rax,
+                args,
+            }
+        });
+    }
+
     /// Stores the result of a system call; `false` if there is no LWP left to return to.
     fn syscall_return(&mut self, result: SysResult) -> bool {
+        if result != Err(Ended::Gone) {
+            self.tell(|| What::Leave { result });
+        }
         let regs = &mut self.ctx.regs;
         match result {
             Ok(Ret(rax, rdx)) => {
@@ -241,6 +266,7 @@ impl Kernel {
             st.last_cpu = cpu;
             st.on_since = now;
             self.lwpctl_on(&mut st, cpu);
+            self.tell_switch_in(cpu, lwp);
         }
         let mut slot = lwp
             .future
@@ -252,7 +278,9 @@ impl Kernel {
             .poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_ready() {
             *slot = None;
-            lwp.lock().on_cpu = None;
+            let mut st = lwp.lock();
+            st.on_cpu = None;
+            self.tell_switch_out(lwp, st.stat);
             return;
         }
         drop(slot);
@@ -263,6 +291,7 @@ impl Kernel {
         st.cpu_time += ran;
         st.on_cpu = None;
         self.lwpctl_off(&st);
+        self.tell_switch_out(lwp, st.stat);
         let again = st.stat == LwpStat::Run;
         drop(st);
         if again
@@ -327,6 +356,7 @@ impl Kernel {
 
     /// Runs the callouts that are due; returns the time.
     pub(crate) fn run_due(self: &Arc<Self>) -> Duration {
+        let _nobody = self.by_nobody();
         let now = self.machine.monotonic();
         while let Some(call) = self.callouts.take_due(now) {
             match call {
@@ -339,6 +369,7 @@ impl Kernel {
 
     /// Hands events to whoever waits for them.
     pub(crate) fn deliver(self: &Arc<Self>, events: &mut Vec<Event>) {
+        let _nobody = self.by_nobody();
         for event in events.drain(..) {
             match event {
                 Event::Ready { token, ready } => self.watches.ready(self, token, ready),
