@@ -308,6 +308,11 @@ impl WaitQueue {
         }
     }
 
+    /// How many places are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
     /// Forgets all sleepers: for a fork child, where they do not exist.
     pub fn clear(&self) {
         let mut waiters = self.waiters.lock();
