@@ -90,6 +90,7 @@ enum At {
 }
 
 /// The order that `events.rs` promises, for any run.
+#[expect(clippy::too_many_lines, reason = "one table of states")]
 fn check(events: &[Event], seed: u64) {
     let mut at: HashMap<LwpId, At> = HashMap::new();
     let mut started: HashMap<LwpId, bool> = HashMap::new();

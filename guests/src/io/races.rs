@@ -99,7 +99,7 @@ fn vforks_and_forks_at_once() -> Verdict {
     });
     let vforks = [(); EACH].map(|()| {
         spawn(
-            || match rt::sys::raw::<{ rt::abi::nr::SYS_VFORK }>([0; 6]).result() {
+            || match sys::raw::<{ rt::abi::nr::SYS_VFORK }>([0; 6]).result() {
                 Ok(0) => process::exit(9),
                 other => other,
             },
