@@ -10,6 +10,7 @@
 //! 2. Every guest runs under a time limit, in its own process group, which is killed at the end.
 //! 3. Nothing is written outside the target directory.
 
+mod barrage;
 mod bundle;
 mod esbuild;
 mod go;
@@ -28,6 +29,7 @@ use clap::{Parser, Subcommand};
 use project::Project;
 use report::Report;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// One group of checks that can be run alone.
 struct Suite {
@@ -72,6 +74,11 @@ const SUITES: &[Suite] = &[
         name: "guests",
         about: "guest programs with 1, 2 and 8 vcpus; lwp demo",
         run: guests::suite,
+    },
+    Suite {
+        name: "barrage",
+        about: "a million random calls from 64 LWPs",
+        run: barrage::suite,
     },
     Suite {
         name: "esbuild",
@@ -122,6 +129,15 @@ enum Task {
     },
     /// Runs the tests of Go's own library, built for NetBSD, and compares them with their Linux build.
     GoStd(gostd::Options),
+    /// Makes random calls from 64 LWPs on 2 vcpus: none may crash, hang, or leave anything behind.
+    Barrage {
+        /// How many calls.
+        #[arg(long, default_value_t = 10_000_000)]
+        calls: u64,
+        /// From where the random numbers come.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn suite_names() -> Vec<&'static str> {
@@ -156,6 +172,7 @@ fn perform(task: Task) -> Result<ExitCode, String> {
                 ExitCode::FAILURE
             })
         }
+        Task::Barrage { calls, seed } => long_barrage(calls, seed),
     }
 }
 
@@ -168,6 +185,14 @@ fn test(only: &[String]) -> Result<ExitCode, String> {
             (suite.run)(&project, &mut report);
         }
     }
+    Ok(report.finish())
+}
+
+fn long_barrage(calls: u64, seed: u64) -> Result<ExitCode, String> {
+    let project = Project::open()?;
+    let mut report = Report::default();
+    report.begin("barrage", "random calls from 64 LWPs");
+    barrage::calls(&project, &mut report, seed, calls, Duration::from_hours(1));
     Ok(report.finish())
 }
 

@@ -95,7 +95,8 @@ pub(crate) struct Run {
     /// Print what was counted, on stderr, when the program ends
     ///
     /// How many system calls took the fast road (patched call sites) and the slow one (traps), where the
-    /// slow ones are, how many LWPs there were, and how often they were switched.
+    /// slow ones are, how many LWPs there were, how often they were switched, and what was left of LWPs,
+    /// callouts, descriptors and mappings when the program ended.
     #[arg(long)]
     pub(crate) stats: bool,
 

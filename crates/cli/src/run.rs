@@ -210,7 +210,7 @@ impl Runner {
             ps_strings: loaded.ps_strings,
         });
         if self.sys.options.prints_stats {
-            stats::print_at_exit(&self.machine, &self.kernel);
+            stats::print_at_exit(&self.machine, &self.kernel, &self.sys);
         }
         Ok(loaded.ctx)
     }

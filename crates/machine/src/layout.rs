@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 const MARKER: &str = "LWP_STACK_LIMIT";
 /// The environment variable that tells the second start that the first was an interpreter's.
 const INTERPRETER: &str = "LWP_INTERPRETER";
-/// `AT_FLAGS_PRESERVE_ARGV0`: binfmt_misc has started us, and hands on the program's own argv[0].
+/// `AT_FLAGS_PRESERVE_ARGV0`: binfmt_misc has started us, and hands on the program's own name.
 const AT_FLAGS_PRESERVE_ARGV0: u64 = 1;
 /// The soft stack limit of the second start.
 const STACK_LIMIT: u64 = 8 << 20;

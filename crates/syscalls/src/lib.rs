@@ -114,6 +114,11 @@ impl Unix {
         }
     }
 
+    /// How many descriptors the guest has open.
+    pub fn open_descriptors(&self) -> usize {
+        sys_descrip::open_fds(self).len()
+    }
+
     /// The program that runs.
     pub fn image(&self) -> Image {
         self.image

@@ -4,6 +4,7 @@
 //! A number without a shape (not supported, or unknown) is called too, with numbers that are no
 //! addresses: what it would do with memory, or take for a file's name, nobody has said.
 
+#[expect(clippy::wildcard_imports, reason = "a table of them")]
 use rt::abi::nr::*;
 
 /// What an argument is taken for.
@@ -72,6 +73,7 @@ pub(crate) enum Kind {
     /// What an ioctl asks for.
     Request,
 }
+#[expect(clippy::enum_glob_use, reason = "a table of them")]
 use Kind::*;
 
 /// A call and how often it is made.

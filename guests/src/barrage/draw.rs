@@ -9,7 +9,6 @@ use crate::filter::{self, NOBODY, PID};
 use core::sync::atomic::Ordering;
 use rt::abi::nr::{SYS___SYSCALL, SYS_LWP_CREATE, SYS_SYSCALL};
 use rt::abi::signal::{DefaultAction, SIG_DFL, SIG_IGN, SaFlags, SigSet, Sigaction, Signo, StackT};
-use rt::abi::ucontext::Ucontext;
 use rt::regs::Random;
 use rt::sys::Arg as _;
 use rt::{lwp, sig};
@@ -178,28 +177,17 @@ impl Hand {
     /// The same call by way of `syscall(2)` now and then.
     fn disguise(&mut self, call: Call) -> Call {
         let is_indirect = call.nr == SYS_SYSCALL || call.nr == SYS___SYSCALL;
-        if is_indirect {
-            // What stands behind it was not asked about: a number that is refused.
-            let [_, args @ ..] = call.args;
-            let [a, b, c, d, e] = args;
-            return Call {
-                nr: call.nr,
-                args: [512 + u64::from(call.nr), a, b, c, d, e],
-            };
+        let fits = call.nr != SYS_LWP_CREATE && calls::kinds(call.nr).len() <= 5;
+        if !(is_indirect || fits && self.one_in(32)) {
+            return call;
         }
-        if call.nr != SYS_LWP_CREATE && self.one_in(32) && calls::kinds(call.nr).len() <= 5 {
-            let [a, b, c, d, e, _] = call.args;
-            let nr = if self.one_in(2) {
-                SYS_SYSCALL
-            } else {
-                SYS___SYSCALL
-            };
-            return Call {
-                nr,
-                args: [u64::from(call.nr), a, b, c, d, e],
-            };
-        }
-        call
+        // What would stand behind a call of the indirect one was not asked about: one that is refused.
+        let inner = u64::from(call.nr) + if is_indirect { 512 } else { 0 };
+        let nr = self.one_of(&[SYS_SYSCALL, SYS___SYSCALL]);
+        let mut args = call.args;
+        args.rotate_right(1);
+        args[0] = inner;
+        Call { nr, args }
     }
 
     /// A number without a meaning, or an address: none of the program's own memory but the berth's.
@@ -225,8 +213,8 @@ impl Hand {
         self.one_of(EDGES)
     }
 
+    /// An argument that is taken for a `kind`.
     fn arg(&mut self, kind: Kind) -> u64 {
-        let notes = self.berth.notes();
         match kind {
             Kind::Any => self.wild(),
             Kind::Int => {
@@ -288,6 +276,14 @@ impl Hand {
                 _ => self.random.below(8) * 4096,
             },
             Kind::Break => berth::first_break() + self.random.below(64) * 4096,
+            _ => self.record(kind),
+        }
+    }
+
+    /// The rest of the kinds: addresses of records, and choices from a list.
+    fn record(&mut self, kind: Kind) -> u64 {
+        let notes = self.berth.notes();
+        match kind {
             Kind::Sockaddr => self.sockaddr(),
             Kind::Context => self.context(),
             Kind::Install => {
@@ -345,7 +341,8 @@ impl Hand {
                     notes + MESSAGE
                 }
             }
-            Kind::Set => {
+            // A set of signals.
+            _ => {
                 if self.one_in(12) {
                     self.buf()
                 } else {
@@ -623,7 +620,7 @@ impl Hand {
     }
 
     fn note_record<T: Copy>(&mut self, at: u64, record: &T) -> u64 {
-        const { assert!(size_of::<T>() <= 4096 - CONTEXT as usize) };
+        const { assert!(size_of::<T>() as u64 <= 4096 - CONTEXT) };
         let to = self.berth.notes() + at;
         // SAFETY: inside the page of notes, by the assertion, and nobody else's (`Berth::note`).
         unsafe { rt::vm::pointer::<T>(to).write_unaligned(*record) };
@@ -704,5 +701,3 @@ fn is_mild(signo: Signo) -> bool {
         DefaultAction::Ignore | DefaultAction::Continue | DefaultAction::Stop
     )
 }
-
-const _: () = assert!(size_of::<Ucontext>() <= 4096 - CONTEXT as usize);

@@ -8,6 +8,7 @@
 use crate::berth::{ARENA, ROOM};
 use crate::calls::Call;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+#[expect(clippy::wildcard_imports, reason = "a table of them")]
 use rt::abi::nr::*;
 use rt::process::low;
 
@@ -210,7 +211,7 @@ fn is_own_or_nobody(arg: u64) -> bool {
 
 /// An address at which nothing is mapped, and nothing can be.
 pub(crate) fn is_nowhere(addr: u64) -> bool {
-    addr < 4096 || addr >= BOUND
+    !(4096..BOUND).contains(&addr)
 }
 
 /// Memory that may be given away: in the arena, or none that a program can have.

@@ -45,6 +45,8 @@ rt::main!(main);
 const PATIENCE: u64 = 20 * SECOND;
 /// How long the first LWP lets the others sleep.
 const NAP: u64 = 2 * MS;
+/// LWPs that are looked at in one go, the newest first: all that live, and as many dead.
+const RECORDS: usize = 2 * BERTHS + 2;
 /// Calls of a short life.
 const SHORT_CALLS: u64 = 6;
 /// Calls of a child.
@@ -107,11 +109,11 @@ fn barrage(lwps: usize, args: Args) -> Verdict {
     let minder = tidy::start_minder()?;
     FORKED.fetch_add(1, Ordering::Relaxed);
     let before = tidy::Census::take()?;
-    for slot in 0..lwps {
+    for (slot, lid) in LIDS.iter().enumerate().take(lwps) {
         let mut uc = lwp::makecontext(worker, slot as u64, Berth(slot).stack_top())?;
         uc.uc_flags |= rt::abi::ucontext::_UC_SIGMASK;
         uc.uc_sigmask = SigSet::EMPTY;
-        LIDS[slot].store(lwp::create(&uc, 0)?.raw(), Ordering::Release);
+        lid.store(lwp::create(&uc, 0)?.raw(), Ordering::Release);
     }
     look_after_them()?;
     tidy::end_minder(minder)?;
@@ -224,13 +226,17 @@ extern "C" fn caught(signo: i32, info: &mut Siginfo, uc: &mut Ucontext) {
 }
 
 /// Wakes, continues and waits for everybody until nobody is left.
+#[expect(
+    clippy::large_stack_arrays,
+    reason = "the first LWP's stack has megabytes"
+)]
 fn look_after_them() -> Verdict {
     let mut seen = [(0_u64, 0_u64); BERTHS];
     for round in 0_u64.. {
         // Cut short by whoever wakes it.
         let _ = time::nanosleep(timespec(NAP), None);
         let time = now();
-        let mut records = [KinfoLwp::default(); 2 * BERTHS + 2];
+        let mut records = [KinfoLwp::default(); RECORDS];
         let count = sysctl::lwps(&mut records)?;
         let others = records[..count]
             .iter()
@@ -296,8 +302,12 @@ fn nudge(lid: LwpId, seen: &mut [(u64, u64); BERTHS], time: u64, round: u64) -> 
 }
 
 /// Says who is where.
+#[expect(
+    clippy::large_stack_arrays,
+    reason = "the first LWP's stack has megabytes"
+)]
 fn stuck(lid: LwpId, slot: usize) -> Fail {
-    let mut records = [KinfoLwp::default(); 2 * BERTHS + 2];
+    let mut records = [KinfoLwp::default(); RECORDS];
     let count = sysctl::lwps(&mut records).unwrap_or(0);
     for each in &records[..count] {
         say!(

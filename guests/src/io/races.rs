@@ -8,7 +8,7 @@ use rt::abi::ucontext::Ucontext;
 use rt::check::{Check, Verdict};
 use rt::lwp::{self, spawn};
 use rt::process::{self, close, low, pipe};
-use rt::{Errno, ensure, ensure_eq, sig, sync, sys};
+use rt::{Errno, ensure, ensure_eq, sig, sync, sys, time};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("races/close-own", closing_what_is_not_ours),
@@ -61,12 +61,17 @@ fn read_of_a_file_that_becomes_a_pipe() -> Verdict {
                 return got;
             }
             READS.fetch_add(1, Ordering::Relaxed);
+            // Or on one vcpu each round would take a quantum.
+            sync::yield_now();
         }
         Ok(0)
     });
-    for _ in 0..3000 {
-        sys!(SYS_DUP2, empty, fd)?;
-        sys!(SYS_DUP2, file, fd)?;
+    let end = time::now() + 3 * time::SECOND;
+    while time::now() < end {
+        for _ in 0..50 {
+            sys!(SYS_DUP2, empty, fd)?;
+            sys!(SYS_DUP2, file, fd)?;
+        }
         let before = READS.load(Ordering::Relaxed);
         sync::until("a read of the file", || {
             let _ = lwp::kill(reader.lid, Signo::SIGUSR1.raw());
@@ -96,7 +101,7 @@ fn vforks_and_forks_at_once() -> Verdict {
     });
     let vforks = [(); EACH].map(|()| {
         spawn(
-            || match rt::sys::raw::<{ rt::abi::nr::SYS_VFORK }>([0; 6]).result() {
+            || match sys::raw::<{ rt::abi::nr::SYS_VFORK }>([0; 6]).result() {
                 Ok(0) => process::exit(9),
                 other => other,
             },
