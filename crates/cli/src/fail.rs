@@ -26,6 +26,9 @@ pub(crate) enum Failure {
     /// The demonstration broke off.
     #[error("demo: {0}")]
     Demo(io::Error),
+    /// A measurement could not be made or reported.
+    #[error("bench: {0}")]
+    Bench(io::Error),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -47,7 +50,7 @@ impl Failure {
     /// The exit status.
     pub(crate) fn status(&self) -> i32 {
         match self {
-            Self::Usage(_) | Self::Demo(_) | Self::Machine(_) => 125,
+            Self::Usage(_) | Self::Demo(_) | Self::Bench(_) | Self::Machine(_) => 125,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,
         }

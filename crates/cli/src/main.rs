@@ -5,6 +5,7 @@
 //! | `args` | what can be typed |
 //! | `run` | `lwp run`: puts machine, kernel and system calls together and starts a program |
 //! | `demo` | `lwp demo`: a tour, and what things cost |
+//! | `bench` | `lwp bench`: what everything costs, beside what Linux offers |
 //! | `find` | which file a program's name means |
 //! | `stats` | `--stats` |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
@@ -14,6 +15,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod args;
+mod bench;
 mod demo;
 mod fail;
 mod find;
@@ -59,6 +61,7 @@ fn obey(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(options) => Err(done(run::run(&options))),
         Command::Demo => demo::run(),
+        Command::Bench(options) => bench::run(&options),
     }
 }
 

@@ -29,7 +29,7 @@ rt::main!(main);
 /// A row: its name, what measures it, and how often to do it where no number is given.
 type Row = (&'static str, fn(u64) -> Verdict, u64);
 
-static ROWS: [Row; 25] = [
+static ROWS: [Row; 20] = [
     ("null_call", calls::null_call, 100),
     ("clock_gettime", calls::clock_gettime, 100),
     ("unpark_running", calls::unpark_running, 100),
@@ -49,12 +49,7 @@ static ROWS: [Row; 25] = [
     ("late", timed::late, 20),
     ("preempt", timed::preempt, 5),
     ("million", many::million, 300),
-    ("curve_create", many::create, 300),
-    ("curve_switch", many::switch, 300),
-    ("curve_unpark", many::unpark, 300),
-    ("curve_signal", many::signal, 300),
-    ("curve_exit", many::exit, 300),
-    ("curve_timer", many::timer, 300),
+    ("curve", many::curve, 300),
 ];
 
 fn main(args: Args) -> i32 {

@@ -44,12 +44,20 @@ fn all_came() {
     }
 }
 
+/// Whether the parks of [`come_and_park`] have a time.
+static TIMED: AtomicBool = AtomicBool::new(false);
+
 /// Comes, and parks; again whenever called, until it may leave.
-extern "C" fn come_and_park(_: u64) {
+extern "C" fn come_and_park(i: u64) {
     let mut seen = CALLED.load(Ordering::Acquire);
     come();
     loop {
-        let _ = lwp::park();
+        if TIMED.load(Ordering::Relaxed) {
+            // Never over; each at another time.
+            let _ = lwp::park_for(&mut timespec(1000 * SECOND + i * 1_000_003));
+        } else {
+            let _ = lwp::park();
+        }
         if LEAVE.load(Ordering::Acquire) {
             return;
         }
@@ -72,18 +80,20 @@ fn gather(count: u64) -> Result<(Crowd, u64), rt::Errno> {
     Ok((crowd, made))
 }
 
-/// Has all leave, waits for them.
-fn dismiss(crowd: &Crowd) -> Verdict {
+/// Has all leave and waits for them. Returns how long that took.
+fn dismiss(crowd: &Crowd) -> Result<u64, rt::Errno> {
     LEAVE.store(true, Ordering::Release);
+    let start = now();
     crowd.unpark_all();
     crowd.wait()?;
-    crowd.unmap();
+    let took = now() - start;
     LEAVE.store(false, Ordering::Relaxed);
-    Ok(())
+    crowd.unmap();
+    Ok(took)
 }
 
-/// Tells whoever measures memory that now is the time, and waits for his answer. At a terminal, and
-/// where nobody answers, it goes on.
+/// Tells whoever measures memory that now is the time, and waits for his answer; where nobody
+/// answers, it goes on.
 fn pause(what: &str) {
     say!("{what}");
     let _ = process::read(0, &mut [0]);
@@ -96,48 +106,33 @@ pub(crate) fn million(count: u64) -> Verdict {
     let (crowd, _) = gather(count)?;
     let parked = now();
     pause("parked");
-    let answered = now();
-    LEAVE.store(true, Ordering::Release);
-    crowd.unpark_all();
-    crowd.wait()?;
-    let done = now();
-    LEAVE.store(false, Ordering::Relaxed);
-    cost("million", parked - start + (done - answered), count);
-    crowd.unmap();
+    let took = parked - start + dismiss(&crowd)?;
+    cost("million", took, count);
     Ok(())
 }
 
-/// `_lwp_create`, as often as there are LWPs.
-pub(crate) fn create(count: u64) -> Verdict {
+/// What each operation costs while there are `count` LWPs.
+pub(crate) fn curve(count: u64) -> Verdict {
+    sig::catch(Signo::SIGUSR1, handle, SaFlags::empty())?;
     let rounds = LEAST.div_ceil(count.max(1));
-    let mut took = 0;
-    for _ in 0..rounds {
+    let (mut creating, mut leaving) = (0, 0);
+    for _ in 1..rounds {
         let (crowd, made) = gather(count)?;
-        took += made;
-        dismiss(&crowd)?;
+        creating += made;
+        leaving += dismiss(&crowd)?;
     }
-    cost("curve_create", took, rounds * count);
+    let (crowd, made) = gather(count)?;
+    cost("curve_create", creating + made, rounds * count);
+    unpark(&crowd, count, rounds);
+    switch(&crowd, count, rounds);
+    timer(count, &crowd, rounds);
+    signal(&crowd)?;
+    cost("curve_exit", leaving + dismiss(&crowd)?, rounds * count);
     Ok(())
 }
 
-/// From the call that wakes an LWP to its end and the wait for it.
-pub(crate) fn exit(count: u64) -> Verdict {
-    let rounds = LEAST.div_ceil(count.max(1));
-    let mut took = 0;
-    for _ in 0..rounds {
-        let (crowd, _) = gather(count)?;
-        let start = now();
-        dismiss(&crowd)?;
-        took += now() - start;
-    }
-    cost("curve_exit", took, rounds * count);
-    Ok(())
-}
-
-/// `_lwp_unpark`: of all, one after the other, and of one again and again while the others sleep.
-pub(crate) fn unpark(count: u64) -> Verdict {
-    let (crowd, _) = gather(count)?;
-    let rounds = LEAST.div_ceil(count.max(1));
+/// `_lwp_unpark` of all, one after the other; the calls alone.
+fn unpark(crowd: &Crowd, count: u64, rounds: u64) {
     let mut took = 0;
     for _ in 0..rounds {
         expect(count);
@@ -150,13 +145,10 @@ pub(crate) fn unpark(count: u64) -> Verdict {
         all_came();
     }
     cost("curve_unpark", took, rounds * count);
-    dismiss(&crowd)
 }
 
 /// A switch: from one LWP to the next, through all; and to one and back, while the others sleep.
-pub(crate) fn switch(count: u64) -> Verdict {
-    let (crowd, _) = gather(count)?;
-    let rounds = LEAST.div_ceil(count.max(1));
+fn switch(crowd: &Crowd, count: u64, rounds: u64) {
     let mut took = 0;
     for _ in 0..rounds {
         expect(count);
@@ -168,15 +160,41 @@ pub(crate) fn switch(count: u64) -> Verdict {
         took += now() - start;
     }
     cost("curve_switch", took, rounds * count);
+    let one = crowd.lid(crowd.len() / 2);
     let start = now();
     for _ in 0..LEAST {
         expect(1);
         CALLED.fetch_add(1, Ordering::Release);
-        let _ = lwp::unpark(crowd.lid(crowd.len() / 2));
+        let _ = lwp::unpark(one);
         all_came();
     }
     cost("curve_switch_one", now() - start, LEAST);
-    dismiss(&crowd)
+}
+
+/// What a time adds to a park: armed, and taken back by the unpark, while all the others' are armed.
+fn timer(count: u64, crowd: &Crowd, rounds: u64) {
+    let turn = || {
+        expect(count);
+        CALLED.fetch_add(1, Ordering::Release);
+        crowd.unpark_all();
+        all_came();
+    };
+    let mut took = [0; 2];
+    for timed in [false, true] {
+        TIMED.store(timed, Ordering::Relaxed);
+        // From this turn on they park in the new way.
+        turn();
+        let start = now();
+        (0..rounds).for_each(|_| turn());
+        took[usize::from(timed)] = now() - start;
+    }
+    TIMED.store(false, Ordering::Relaxed);
+    turn();
+    cost(
+        "curve_timer",
+        took[1].saturating_sub(took[0]),
+        rounds * count,
+    );
 }
 
 extern "C" fn handle(_: i32, _: &mut Siginfo, _: &mut Ucontext) {
@@ -185,9 +203,8 @@ extern "C" fn handle(_: i32, _: &mut Siginfo, _: &mut Ucontext) {
 
 /// A signal to an LWP, until its handler has run: to up to 10,000, one after the other; and to the
 /// process, which leaves the choice to the kernel.
-pub(crate) fn signal(count: u64) -> Verdict {
-    sig::catch(Signo::SIGUSR1, handle, SaFlags::empty())?;
-    let (crowd, _) = gather(count)?;
+fn signal(crowd: &Crowd) -> Verdict {
+    const FEW: u64 = 200;
     let some = crowd.len().min(10_000);
     let rounds = LEAST.div_ceil(some as u64);
     let step = crowd.len() / some;
@@ -200,7 +217,6 @@ pub(crate) fn signal(count: u64) -> Verdict {
         all_came();
     }
     cost("curve_signal", now() - start, rounds * some as u64);
-    const FEW: u64 = 200;
     let start = now();
     for _ in 0..FEW {
         expect(1);
@@ -208,60 +224,5 @@ pub(crate) fn signal(count: u64) -> Verdict {
         all_came();
     }
     cost("curve_psignal", now() - start, FEW);
-    dismiss(&crowd)
-}
-
-/// Whether the parks of [`park_timed`] have a time.
-static TIMED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn park_timed(i: u64) {
-    let mut seen = CALLED.load(Ordering::Acquire);
-    come();
-    loop {
-        if TIMED.load(Ordering::Relaxed) {
-            // Never over; each at another time.
-            let _ = lwp::park_for(&mut timespec(1000 * SECOND + i * 1_000_003));
-        } else {
-            let _ = lwp::park();
-        }
-        if LEAVE.load(Ordering::Acquire) {
-            return;
-        }
-        let now = CALLED.load(Ordering::Acquire);
-        if now != seen {
-            seen = now;
-            come();
-        }
-    }
-}
-
-/// What a time adds to a park: armed, and taken back by the unpark, while all the others' are armed.
-pub(crate) fn timer(count: u64) -> Verdict {
-    let crowd = Crowd::new(count, STACK)?;
-    expect(count);
-    crowd.create(park_timed, 0)?;
-    all_came();
-    let rounds = LEAST.div_ceil(count.max(1));
-    let mut took = [0; 2];
-    for timed in [false, true] {
-        TIMED.store(timed, Ordering::Relaxed);
-        let turn = || {
-            expect(count);
-            CALLED.fetch_add(1, Ordering::Release);
-            crowd.unpark_all();
-            all_came();
-        };
-        turn();
-        let start = now();
-        for _ in 0..rounds {
-            turn();
-        }
-        took[usize::from(timed)] = now() - start;
-    }
-    cost(
-        "curve_timer",
-        took[1].saturating_sub(took[0]),
-        rounds * count,
-    );
-    dismiss(&crowd)
+    Ok(())
 }
