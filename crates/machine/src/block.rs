@@ -17,7 +17,9 @@
 
 use crate::entry;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
 use lwp_kernel::ctx::{Fault, FaultKind, UserCtx};
 
 /// MXCSR as host code expects it: all exceptions masked, round to nearest.
@@ -51,6 +53,8 @@ pub(crate) struct Block {
     pub(crate) fast: AtomicU64,
     /// Not zero: leave user mode, or do not enter it.
     pub(crate) pending: AtomicU32,
+    /// The host thread to which a kick's signal is on its way, or 0: another would only queue up behind it.
+    pub(crate) kicked: AtomicI32,
     /// What is in FS when the entry stub begins, and then what it has put there.
     pub(crate) fs: AtomicU64,
     /// What is in MXCSR when the entry stub begins: [`MXCSR_UNKNOWN`], since host code's own arithmetic may have
@@ -99,6 +103,7 @@ impl Block {
             visit: AtomicPtr::new(core::ptr::null_mut()),
             fast: AtomicU64::new(0),
             pending: AtomicU32::new(0),
+            kicked: AtomicI32::new(0),
             fs: AtomicU64::new(0),
             mxcsr: AtomicU32::new(MXCSR_UNKNOWN),
             host_mxcsr: HOST_MXCSR,

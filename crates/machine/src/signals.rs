@@ -463,6 +463,9 @@ fn on_outside(block: &Block, frame: &mut Frame<'_>, signo: c_int, info: &siginfo
     } else if info.si_code == libc::SI_TIMER {
         block.tick.store(u64::MAX, Ordering::Relaxed);
         block.pending.store(1, Ordering::Relaxed);
+    } else {
+        // Pairs with the swap in `kick`: either this kick is seen below, or its own signal comes.
+        block.kicked.store(0, Ordering::SeqCst);
     }
     if block.pending.load(Ordering::Relaxed) == 0 {
         return;

@@ -97,6 +97,8 @@ pub(crate) fn adopt(inner: &Arc<Inner>, cpu: CpuId) -> Result<Adopted, Refusal> 
 fn arrive(inner: &Arc<Inner>, cpu: CpuId) -> Result<Adopted, Refusal> {
     let old_mask = signals::set_mask(u64::MAX);
     let stack = AltStack::new().ok_or(Refusal::NoMemory)?;
+    // One that this thread has been sent before found no vcpu, and told nobody.
+    inner.cpus[cpu].block.kicked.store(0, Ordering::SeqCst);
     inner.become_current(cpu);
     if !sud::arm() {
         return Err(Refusal::NoDispatch);
@@ -207,13 +209,15 @@ impl Inner {
         // Pairs with the swaps to 0 in `enter` and `Poller::sleep`: what the kicker wrote before is
         // seen after them.
         vcpu.block.pending.swap(1, Ordering::SeqCst);
-        // Also when it was set: the signal that set it may have come right before a host call that
-        // waits after all, and only another one ends that.
-        if !self.is_current(cpu) {
-            let tid = vcpu.tid.load(Ordering::SeqCst);
-            if tid != 0 {
-                tgkill(tid, signals::SIG_KICK);
-            }
+        if self.is_current(cpu) {
+            return;
+        }
+        let tid = vcpu.tid.load(Ordering::SeqCst);
+        // Also when `pending` was set: the signal that set it may have come right before a host call that
+        // waits after all, and only another one ends that. But one at a time: they queue, and Linux has
+        // room for so many of a user. Pairs with the store in `signals::on_outside`.
+        if tid != 0 && vcpu.block.kicked.swap(tid, Ordering::SeqCst) != tid {
+            tgkill(tid, signals::SIG_KICK);
         }
     }
 
@@ -319,6 +323,7 @@ impl Inner {
             vcpu.at_stop.store(false, Ordering::Relaxed);
             vcpu.block.tick.store(u64::MAX, Ordering::Relaxed);
             vcpu.block.pending.store(0, Ordering::Relaxed);
+            vcpu.block.kicked.store(0, Ordering::Relaxed);
             vcpu.alive.store(false, Ordering::Relaxed);
             vcpu.tid.store(0, Ordering::Relaxed);
         }

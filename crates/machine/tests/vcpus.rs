@@ -150,6 +150,57 @@ fn a_kick_before_entering_is_not_lost_and_counts_once() {
     assert_eq!(run(&guest, &mut cx), Trap::Syscall);
 }
 
+/// Real-time signals queue, and Linux has room for only so many of a user: a vcpu that does not come to run
+/// for a while would take it all.
+#[test]
+fn kicks_do_not_queue() {
+    let guest = Guest::with(2);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let _vcpu = guest.machine.adopt(1).expect("free");
+            let waiting = kicks_waiting(|| {
+                let kick = || (0..1000).for_each(|_| guest.machine.kick(1));
+                std::thread::scope(|threads| threads.spawn(kick).join().expect("it only kicks"));
+            });
+            assert_eq!(waiting, 1);
+        });
+    });
+}
+
+/// Blocks the signal of kicks, does `something`, and counts how many of them wait then.
+fn kicks_waiting(something: impl FnOnce()) -> usize {
+    const SIG_KICK: i32 = 32;
+    let set: u64 = 1 << (SIG_KICK - 1);
+    let now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // Linux's own calls: libc keeps this signal to itself.
+    // SAFETY: reads one word.
+    let mask = |how: i32| unsafe {
+        let none = core::ptr::null_mut::<u64>();
+        libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const set, none, 8_usize)
+    };
+    assert_eq!(mask(libc::SIG_BLOCK), 0);
+    something();
+    // SAFETY: reads two structures of the right sizes, writes none.
+    let take = || unsafe {
+        let nowhere = core::ptr::null_mut::<libc::siginfo_t>();
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const set,
+            nowhere,
+            &raw const now,
+            8_usize,
+        )
+    };
+    let count = core::iter::repeat_with(take)
+        .take_while(|&signo| signo == i64::from(SIG_KICK))
+        .count();
+    assert_eq!(mask(libc::SIG_UNBLOCK), 0);
+    count
+}
+
 #[test]
 fn a_tick_comes_when_it_is_due_and_lapses() {
     let guest = Guest::new();
