@@ -115,9 +115,11 @@ fn wait_while(word: &AtomicU32, value: u32) {
 }
 
 fn set_and_wake(word: &AtomicU32, value: u32) {
+    // Linux takes the number for a signed one.
+    const ALL: u32 = i32::MAX.cast_unsigned();
     word.store(value, Ordering::Release);
     // It fails for a bad address only.
-    let _ = futex::wake(word, futex::Flags::PRIVATE, u32::MAX);
+    let _ = futex::wake(word, futex::Flags::PRIVATE, ALL);
 }
 
 fn small<'s, 'e, T: Send + 's>(
