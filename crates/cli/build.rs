@@ -13,7 +13,7 @@ use std::process::Command;
 
 /// The programs that are embedded: the `[[bin]]`s of `guests/Cargo.toml`.
 const GUESTS: &[&str] = &[
-    "hello", "demo", "abi", "sig", "lwp", "park", "storm", "fork", "io", "event", "regs",
+    "hello", "demo", "bench", "abi", "sig", "lwp", "park", "storm", "fork", "io", "event", "regs",
 ];
 
 /// Where the programs come from, relative to this package.
@@ -22,6 +22,7 @@ const SOURCES: &[&str] = &[
     "../../guests/.cargo",
     "../../guests/Cargo.lock",
     "../../guests/Cargo.toml",
+    "../../guests/linux",
     "../../guests/rt",
     "../../guests/src",
     "../../Cargo.toml",
@@ -41,14 +42,18 @@ fn main() {
     build(&package.join("../../guests"), &target_dir);
     let built = target_dir.join(TARGET).join("release");
     for name in GUESTS {
-        let path = built.join(name);
-        assert!(path.is_file(), "{} was not built", path.display());
-        println!(
-            "cargo::rustc-env=LWP_GUEST_{}={}",
-            name.to_uppercase(),
-            path.display()
+        embed(
+            &format!("LWP_GUEST_{}", name.to_uppercase()),
+            &built.join(name),
         );
     }
+    embed("LWP_HELLO_LINUX", &built.join("examples/hello-linux"));
+}
+
+/// Says where a program lies, by the variable that `guests.rs` reads.
+fn embed(variable: &str, path: &Path) {
+    assert!(path.is_file(), "{} was not built", path.display());
+    println!("cargo::rustc-env={variable}={}", path.display());
 }
 
 /// Runs the nested cargo.
@@ -62,6 +67,7 @@ fn build(workspace: &Path, target_dir: &Path) {
             "--release",
             "--locked",
             "--bins",
+            "--examples",
             "--quiet",
             "--target-dir",
         ])

@@ -1,7 +1,7 @@
 //! What can be typed.
 
 use clap::{Args, Parser, Subcommand};
-use core::num::NonZeroUsize;
+use core::num::{NonZeroU32, NonZeroUsize};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ Examples:
   lwp demo                                     see what it does
   lwp run ./hello                              run a NetBSD program
   GOOS=netbsd go test -exec 'lwp run' ./...    test a Go package as on NetBSD
+  lwp bench --rows trip --svg trip.svg         what a switch costs, as a picture
   lwp run --stats ./server -port 8080          what follows PROGRAM is the program's
 
 Exit status: the program's own; 128+N if signal N ended it; 125 if lwp failed,
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Demo,
     /// Show which statements about NetBSD's LWP calls hold
     Conform(Conform),
+    /// Measure what LWPs cost beside threads, futexes and others
+    Bench(Bench),
 }
 
 const CONFORM_EXAMPLES: &str = "\
@@ -82,6 +85,37 @@ pub(crate) struct Registry {
         default_value = "/proc/sys/fs/binfmt_misc"
     )]
     pub(crate) registry: PathBuf,
+}
+
+/// `lwp bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Only rows with this in their names
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) rows: Option<String>,
+
+    /// How often each row is measured, ours and theirs in turns; the middle one counts
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub(crate) rounds: NonZeroU32,
+
+    /// How many repetitions and LWPs a measurement has, in per cent of the usual
+    #[arg(long, value_name = "PERCENT", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) effort: u32,
+
+    /// Print an array of JSON objects instead of a table
+    ///
+    /// Each has `row`, `ours_ns`, `peer`, `peer_ns`, `ratio` and `goal` (the most the ratio may be, or null),
+    /// and why a row is `missing`. Rows that count bytes have `ours_bytes` and `peer_bytes`.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Draw the ratios into a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Where esbuild is (node_modules) and what it bundles (project) [default: what the tests fetched]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) esbuild: Option<PathBuf>,
 }
 
 /// `lwp run`.

@@ -39,6 +39,9 @@ pub(crate) enum Failure {
     /// The kernel's registry of interpreters.
     #[error("{0}")]
     Install(#[from] Refused),
+    /// A measurement could not be made or reported.
+    #[error("bench: {0}")]
+    Bench(io::Error),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -63,6 +66,7 @@ impl Failure {
             Self::NotConforming(_) => 1,
             Self::Usage(_)
             | Self::Demo(_)
+            | Self::Bench(_)
             | Self::Conform(_)
             | Self::Myself(_)
             | Self::Install(_)

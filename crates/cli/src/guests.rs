@@ -2,6 +2,10 @@
 //!
 //! They are built by `build.rs` from `guests/`, and are in the runner as they would be on disk.
 
+use rustix::fs::MemfdFlags;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
 /// Embeds programs by the names of the variables in which `build.rs` says where they lie.
 macro_rules! embed {
     ($($name:literal $variable:literal,)*) => {
@@ -13,6 +17,7 @@ macro_rules! embed {
 pub(crate) static GUESTS: &[(&str, &[u8])] = embed! {
     "hello" "LWP_GUEST_HELLO",
     "demo" "LWP_GUEST_DEMO",
+    "bench" "LWP_GUEST_BENCH",
     "abi" "LWP_GUEST_ABI",
     "sig" "LWP_GUEST_SIG",
     "lwp" "LWP_GUEST_LWP",
@@ -24,12 +29,48 @@ pub(crate) static GUESTS: &[(&str, &[u8])] = embed! {
     "regs" "LWP_GUEST_REGS",
 };
 
+/// What `hello` is compared with: the same for Linux.
+pub(crate) static HELLO_LINUX: &[u8] = include_bytes!(env!("LWP_HELLO_LINUX"));
+
 /// The program of this name.
 pub(crate) fn find(name: &str) -> Option<&'static [u8]> {
     GUESTS
         .iter()
         .find(|(known, _)| *known == name)
         .map(|(_, image)| *image)
+}
+
+/// A program in memory, as a file that children inherit and can execute.
+#[derive(Debug)]
+pub(crate) struct InMemory(OwnedFd);
+
+impl InMemory {
+    /// The embedded guest called `name`.
+    ///
+    /// # Errors
+    /// There is none, or the host has no memory for it.
+    pub(crate) fn guest(name: &str) -> io::Result<Self> {
+        let image = find(name).ok_or_else(|| io::Error::other("it was left out"))?;
+        Self::new(image)
+    }
+
+    /// A program for Linux or NetBSD.
+    ///
+    /// # Errors
+    /// The host has no memory for it.
+    pub(crate) fn new(image: &[u8]) -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("lwp-program", MemfdFlags::empty())?;
+        let mut rest = image;
+        while !rest.is_empty() {
+            rest = &rest[rustix::io::write(&file, rest)?..];
+        }
+        Ok(Self(file))
+    }
+
+    /// Its path, for us and our children.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | `run` | `lwp run`: puts machine, kernel and system calls together and starts a program |
 //! | `demo` | `lwp demo`: a tour, and what things cost |
 //! | `conform` | `lwp conform`: which statements about NetBSD's LWP calls hold |
+//! | `bench` | `lwp bench`: what everything costs, beside what Linux offers |
 //! | `find` | which file a program's name means |
 //! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
 //! | `stats` | `--stats` |
@@ -16,6 +17,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod args;
+mod bench;
 mod conform;
 mod demo;
 mod fail;
@@ -76,6 +78,7 @@ fn obey(cli: Cli) -> Result<(), Failure> {
         }
         Command::Demo => demo::run(),
         Command::Conform(options) => conform::run(&options),
+        Command::Bench(options) => bench::run(&options),
     }
 }
 

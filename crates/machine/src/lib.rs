@@ -17,6 +17,7 @@
 //! | `vcpu`, `poller`, `helpers`, `process`, `clock`, `descriptors` | threads, waiting, the host process |
 //! | `host` | host calls for the system-call layer |
 //! | `layout`, `start` | where the runner lies; its `main` |
+//! | [`peer`] | what Linux does instead, for `lwp bench` |
 //!
 //! # Invariants
 //! 1. Nothing of the host's lies below `GUEST_BOUND`, nothing of the guest's above, but for trampolines,
@@ -42,6 +43,7 @@ mod mem;
 mod mem_fns;
 mod outside;
 mod patch;
+pub mod peer;
 mod poller;
 mod process;
 mod signals;

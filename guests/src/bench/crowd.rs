@@ -1,0 +1,88 @@
+//! Many LWPs with stacks in one mapping: separate ones would meet Linux's limit on mappings.
+
+use core::sync::atomic::{AtomicI32, Ordering};
+use rt::Errno;
+use rt::abi::lwp::LwpId;
+use rt::abi::ucontext::Ucontext;
+use rt::lwp;
+use rt::vm::{self, Area};
+
+/// What one `_lwp_unpark_all` takes.
+const TOGETHER: usize = 1024;
+
+/// LWPs numbered from 0, each with a stack of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Crowd {
+    stacks: Area,
+    stack: usize,
+    lids: Area,
+    len: usize,
+}
+
+impl Crowd {
+    /// Room for `len` LWPs with stacks of `stack` bytes; none is made yet.
+    pub(crate) fn new(len: u64, stack: usize) -> Result<Self, Errno> {
+        let len = usize::try_from(len).unwrap_or(0).max(1);
+        Ok(Self {
+            stacks: vm::map(len * stack)?,
+            stack,
+            lids: vm::map(len * size_of::<AtomicI32>())?,
+            len,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The ids. An atomic has the layout of its number.
+    fn lids(&self) -> &'static [AtomicI32] {
+        // SAFETY: the mapping is that large, zeroed and never unmapped while LWPs run; atomics only.
+        unsafe { core::slice::from_raw_parts(self.lids.ptr(0), self.len) }
+    }
+
+    /// The id of LWP `i`.
+    pub(crate) fn lid(&self, i: usize) -> LwpId {
+        LwpId::new(self.lids()[i].load(Ordering::Relaxed))
+    }
+
+    /// Makes every LWP: LWP `i` starts in `entry(i)`.
+    pub(crate) fn create(&self, entry: extern "C" fn(u64), flags: u64) -> Result<(), Errno> {
+        let mut uc = lwp::makecontext(entry, 0, self.stacks.base + self.stack as u64)?;
+        for i in 0..self.len {
+            self.create_one(&mut uc, i, flags)?;
+        }
+        Ok(())
+    }
+
+    /// Makes LWP `i`, from a context that `makecontext` has made.
+    fn create_one(&self, uc: &mut Ucontext, i: usize, flags: u64) -> Result<(), Errno> {
+        let first = self.stacks.base + self.stack as u64 - 8;
+        let sp = first + (i * self.stack) as u64;
+        // SAFETY: both inside the mapping; `makecontext` put the return address on the first stack.
+        unsafe { vm::pointer::<u64>(sp).write(vm::pointer::<u64>(first).read()) };
+        uc.uc_mcontext.gregs.rsp = sp;
+        uc.uc_mcontext.gregs.rdi = i as u64;
+        let lid = lwp::create(uc, flags)?;
+        self.lids()[i].store(lid.raw(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Wakes every LWP, by as few calls as can do it.
+    pub(crate) fn unpark_all(&self) {
+        for lids in self.lids().chunks(TOGETHER) {
+            let _ = rt::sys!(SYS_LWP_UNPARK_ALL, lids.as_ptr(), lids.len(), 0_u64);
+        }
+    }
+
+    /// Waits for the end of every LWP.
+    pub(crate) fn wait(&self) -> Result<(), Errno> {
+        (0..self.len).try_for_each(|i| lwp::wait(self.lid(i)).map(drop))
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn unmap(&self) {
+        self.stacks.unmap();
+        self.lids.unmap();
+    }
+}
