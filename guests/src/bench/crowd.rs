@@ -59,8 +59,10 @@ impl Crowd {
     fn create_one(&self, uc: &mut Ucontext, i: usize, flags: u64) -> Result<(), Errno> {
         let first = self.stacks.base + self.stack as u64 - 8;
         let sp = first + (i * self.stack) as u64;
-        // SAFETY: both inside the mapping; `makecontext` put the return address on the first stack.
-        unsafe { vm::pointer::<u64>(sp).write(vm::pointer::<u64>(first).read()) };
+        // SAFETY: the first stack of the mapping; `makecontext` put the return address there.
+        let stub = unsafe { vm::pointer::<u64>(first).read() };
+        // SAFETY: inside the mapping: the top of stack `i`.
+        unsafe { vm::pointer::<u64>(sp).write(stub) };
         uc.uc_mcontext.gregs.rsp = sp;
         uc.uc_mcontext.gregs.rdi = i as u64;
         let lid = lwp::create(uc, flags)?;

@@ -114,8 +114,10 @@ impl Cond {
         // SAFETY: the mutex is held.
         let first = unsafe { self.0.get().read() };
         if !first.is_null() {
-            // SAFETY: as above, and a waiter lies there until it is woken.
-            unsafe { self.0.get().write((*first).next) };
+            // SAFETY: a waiter lies there until it is woken.
+            let next = unsafe { (*first).next };
+            // SAFETY: the mutex is held.
+            unsafe { self.0.get().write(next) };
             wake(first);
         }
     }

@@ -9,7 +9,7 @@ use rt::sync::Word;
 use rt::time::{MS, now, timespec};
 
 /// Room for so many measurements.
-const MOST: usize = 4096;
+const MOST: usize = 2000;
 
 /// Parks `count` times for `nap` nanoseconds and reports the middle lateness and the 99th of 100.
 fn lateness(name: [&str; 2], count: u64, nap: u64) {

@@ -18,6 +18,8 @@ const STACK: usize = 64 << 10;
 /// Threads in a ring, and threads woken together: as many as there are LWPs in the guest.
 const RING: usize = 1000;
 const TOGETHER: usize = 1024;
+/// Everybody, as futex(2) wants it: a signed number.
+const ALL: u32 = i32::MAX.cast_unsigned();
 /// Threads are dear: of so many LWPs one is matched.
 const LWPS_PER_THREAD: u64 = 50;
 
@@ -115,8 +117,6 @@ fn wait_while(word: &AtomicU32, value: u32) {
 }
 
 fn set_and_wake(word: &AtomicU32, value: u32) {
-    // Linux takes the number for a signed one.
-    const ALL: u32 = i32::MAX.cast_unsigned();
     word.store(value, Ordering::Release);
     // It fails for a bad address only.
     let _ = futex::wake(word, futex::Flags::PRIVATE, ALL);
