@@ -166,15 +166,14 @@ impl<'a> Passing<'a> {
     fn unpark(&mut self, lid: i32) -> Option<Result<(), Errno>> {
         if self.next.is_none() && self.kernel.sched.may_hold(self.cpu) {
             let cpu = self.cpu;
-            match self.last.take_if(|last| last.lid().raw() == lid) {
-                Some(last) => match take_in_hand(&last, cpu) {
+            if let Some(last) = self.last.take_if(|last| last.lid().raw() == lid) {
+                match take_in_hand(&last, cpu) {
                     Some(user) => self.next = Some((last, user)),
                     None => self.last = Some(last),
-                },
-                None => {
-                    let hand = |lwp: &Arc<Lwp>| Some((Arc::clone(lwp), take_in_hand(lwp, cpu)?));
-                    self.next = self.kernel.lids.with(lid, hand).flatten();
                 }
+            } else {
+                let hand = |lwp: &Arc<Lwp>| Some((Arc::clone(lwp), take_in_hand(lwp, cpu)?));
+                self.next = self.kernel.lids.with(lid, hand).flatten();
             }
             if self.next.is_some() {
                 return Some(Ok(()));
@@ -282,6 +281,15 @@ fn take_in_hand(lwp: &Lwp, cpu: CpuId) -> Option<Box<UserCtx>> {
     st.user.take()
 }
 
+/// A park of the current LWP that finds a wake-up pending.
+fn consume_wake(lwp: &Lwp) -> Result<(), Errno> {
+    // With the lock, as everywhere; nobody but this LWP takes them away.
+    let st = lwp.lock();
+    lwp.clear_flags(WAKES);
+    drop(st);
+    Err(Errno::EALREADY)
+}
+
 impl Kernel {
     /// A call that does not sleep; `unpark` unparks.
     fn fast_call(
@@ -299,9 +307,9 @@ impl Kernel {
             FastCall::Unpark(lid) => unpark(lid),
             FastCall::Time(clock, to) => self.fast_time(clock, to),
             FastCall::Park(_) if !lwp.flags().intersects(WAKES) => None,
-            FastCall::Park(0) => Some(self.fast_wake(lwp)),
+            FastCall::Park(0) => Some(consume_wake(lwp)),
             FastCall::Park(lid) => match unpark(lid) {
-                Some(Ok(())) => Some(self.fast_wake(lwp)),
+                Some(Ok(())) => Some(consume_wake(lwp)),
                 other => other,
             },
         };
@@ -322,15 +330,6 @@ impl Kernel {
         };
         let stored = self.machine.copyout(Timespec::from(time).as_bytes(), to);
         Some(stored.map_err(|_| Errno::EFAULT))
-    }
-
-    /// A park of the current LWP that finds a wake-up pending.
-    fn fast_wake(&self, lwp: &Lwp) -> Result<(), Errno> {
-        // With the lock, as everywhere; nobody but this LWP takes them away.
-        let st = lwp.lock();
-        lwp.clear_flags(WAKES);
-        drop(st);
-        Err(Errno::EALREADY)
     }
 
     /// [`Kernel::unpark`], unless waking the LWP takes more than a place in the run queue of `cpu`.

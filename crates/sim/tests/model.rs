@@ -387,7 +387,7 @@ async fn drive(user: User, ops: Arc<Vec<Op>>) {
     let mut model = Model([NOBODY; PUPPETS]);
     // Nobody is called this.
     let mut puppets: [Puppet; PUPPETS] = Default::default();
-    for puppet in puppets.iter_mut() {
+    for puppet in &mut puppets {
         puppet.lid = -1;
     }
     let lids: Lids = Arc::new(Mutex::new([-1; PUPPETS]));
