@@ -32,6 +32,7 @@ const CHECKS: &[Check] = &[
     ("fork/result", results_of_fork),
     ("fork/memory", memory_is_copied),
     ("fork/descriptors", descriptors_are_shared),
+    ("L-006", pid_is_nobodys_lid),
     ("L-275", child_has_one_lwp),
     ("L-276", parents_lids_are_unknown),
     ("L-277", token_is_not_inherited),
@@ -41,6 +42,7 @@ const CHECKS: &[Check] = &[
     ("fork/lwp", fork_in_another_lwp),
     ("fork/many", forks_while_others_run),
     ("L-281", vfork_blocks_its_caller_only),
+    ("L-281/others", vfork_waits_for_its_own_child_only),
     ("L-282", vfork_child_has_its_lid),
     ("L-283", exec_leaves_one_lwp),
     ("L-283/mask", exec_keeps_the_mask),
@@ -127,6 +129,17 @@ fn child_has_one_lwp() -> Verdict {
     })?;
     ensure_eq!(status.code(), Some(0b11111));
     STOP.set(1);
+    Ok(())
+}
+
+fn pid_is_nobodys_lid() -> Verdict {
+    let tasks: [_; 8] = core::array::from_fn(|_| spawn(lwp::park));
+    for _ in 0..50 {
+        let child = process::spawn_child(|| 0)?;
+        ensure!(tasks.iter().all(|task| task.lid.raw() != child));
+        ensure_err!(lwp::unpark(LwpId::new(child)), ESRCH);
+        process::wait(child)?;
+    }
     Ok(())
 }
 
@@ -244,6 +257,30 @@ fn vfork_blocks_its_caller_only() -> Verdict {
     ensure_eq!(process::wait(child)?.code(), Some(9));
     STOP.set(1);
     spinning.join()?;
+    Ok(())
+}
+
+fn vfork_waits_for_its_own_child_only() -> Verdict {
+    let (read, write) = process::pipe()?;
+    let (read_other, write_other) = process::pipe()?;
+    let task = spawn(move || match sys::raw::<{ SYS_VFORK }>([0; 6]).result() {
+        Ok(0) => {
+            let _ = process::read(read, &mut [0]);
+            process::exit(9)
+        }
+        other => other,
+    });
+    sysctl::until_asleep(task.lid, "vfork")?;
+    // Forked while the other's child runs, and lives on when that ends.
+    let other = process::spawn_child(|| {
+        let _ = process::read(read_other, &mut [0]);
+        8
+    })?;
+    process::write(write, b"x")?;
+    let child = low(task.join()??);
+    ensure_eq!(process::wait(child)?.code(), Some(9));
+    process::write(write_other, b"x")?;
+    ensure_eq!(process::wait(other)?.code(), Some(8));
     Ok(())
 }
 
@@ -416,20 +453,34 @@ fn signals_without_the_first_lwp() -> Verdict {
     extern "C" fn take(_: i32, _: &mut Siginfo, _: &mut Ucontext) {
         TAKEN.set(1);
     }
-    let ready = vm::map_shared(vm::PAGE)?.shared::<Word>();
+    let words = vm::map_shared(vm::PAGE)?.shared::<[Word; 2]>();
     let child = process::spawn_child(|| {
         let _ = sig::catch(Signo::SIGUSR1, take, SaFlags::empty());
         let first = lwp::me();
-        spawn(move || {
+        let _: lwp::Task<()> = spawn(move || {
             let _ = sysctl::until_state(first, rt::abi::lwp::LwpState::Zomb);
-            ready.set(1);
-            process::exit(if TAKEN.wait(1).is_ok() { 4 } else { 5 })
+            words[0].set(1);
+            if TAKEN.wait(1).is_ok() {
+                words[0].set(2);
+            }
+            loop {
+                words[1].add();
+            }
         });
         lwp::exit()
     })?;
-    ready.wait(1)?;
+    words[0].wait(1)?;
     process::kill(child, Signo::SIGUSR1.raw())?;
-    ensure_eq!(process::wait(child)?.code(), Some(4));
+    words[0].wait(2)?;
+    scene::moves(&words[1])?;
+    process::kill(child, Signo::SIGSTOP.raw())?;
+    let (_, status) = process::wait4(child, process::WUNTRACED)?;
+    ensure_eq!(status.stopped(), Some(Signo::SIGSTOP.raw()));
+    scene::stands_still(&words[1])?;
+    process::kill(child, Signo::SIGCONT.raw())?;
+    scene::moves(&words[1])?;
+    process::kill(child, Signo::SIGKILL.raw())?;
+    ensure_eq!(process::wait(child)?.signal(), Some(Signo::SIGKILL.raw()));
     Ok(())
 }
 

@@ -26,6 +26,9 @@ use rt::{Errno, ensure, ensure_eq, say, sig};
 
 rt::main!(main);
 
+/// What it shows.
+const STATEMENT: &str = "L-315";
+
 /// More LWPs than this are not started.
 const MAX: usize = 256;
 
@@ -38,13 +41,13 @@ fn main(args: Args) -> i32 {
     match storm(lwps, rounds, args.number(3, 1)) {
         Ok(()) => {
             say!(
-                "ok storm {lwps} LWPs, {rounds} rounds, {} signals",
+                "ok {STATEMENT} {lwps} LWPs, {rounds} rounds, {} signals",
                 HANDLED.load(Ordering::Relaxed)
             );
             0
         }
         Err(fail) => {
-            say!("FAIL storm {fail}");
+            say!("FAIL {STATEMENT} {fail}");
             1
         }
     }

@@ -39,11 +39,16 @@ fn layouts(project: &Project, report: &mut Report) -> Vec<(&'static str, Runner)
     let mut layouts = Vec::new();
     if let Some(lwp) = report.need("lwp builds", || project.lwp()) {
         let lwp = Runner::new(lwp);
-        let unlimited = ["/bin/sh", "-c", "ulimit -s unlimited && exec \"$@\"", "sh"];
-        layouts.push(("unlimited stack", lwp.clone().behind(&unlimited)));
+        let how = "unlimited stack";
+        let script = "ulimit -s unlimited && exec \"$@\"";
+        if let Some(behind) = report.need(how, || wrapper(project, "unlimited", script)) {
+            layouts.push((how, lwp.clone().behind(&["/bin/sh", &behind])));
+        }
         layouts.push(("no randomisation", lwp.clone().behind(&["setarch", "-R"])));
-        let closed = ["/bin/sh", "-c", "exec \"$@\" <&-", "sh"];
-        layouts.push(("standard input closed", lwp.clone().behind(&closed)));
+        let how = "standard input closed";
+        if let Some(behind) = report.need(how, || wrapper(project, "closed", "exec \"$@\" <&-")) {
+            layouts.push((how, lwp.clone().behind(&["/bin/sh", &behind])));
+        }
         if let Some(cpus) = report.need("two CPUs", two_cpus) {
             let crowded = lwp.vcpus(8).behind(&["taskset", "-c", &cpus]);
             layouts.push(("8 vcpus on 2 CPUs", crowded));
@@ -54,6 +59,18 @@ fn layouts(project: &Project, report: &mut Report) -> Vec<(&'static str, Runner)
         layouts.push(("RUSTFLAGS set", Runner::new(lwp)));
     }
     layouts
+}
+
+/// Writes a shell script that changes something and runs its arguments: `go test -exec` has no quoting
+/// that would take the script itself.
+fn wrapper(project: &Project, name: &str, script: &str) -> Result<String, String> {
+    let path = project.target(&format!("layouts/{name}.sh"));
+    let parent = path.parent().expect("it lies in a directory");
+    std::fs::create_dir_all(parent)
+        .and_then(|()| std::fs::write(&path, format!("{script}\n")))
+        .map_err(|why| format!("{}: {why}", path.display()))?;
+    let path = path.into_os_string().into_string();
+    path.map_err(|path| format!("{}: not a path that cargo could have", path.display()))
 }
 
 /// The first two CPUs that this process may use, or the only one, as `taskset` reads them.

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use core::num::NonZeroUsize;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,8 +28,60 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a NetBSD program
     Run(Run),
+    /// Have the kernel start NetBSD programs with lwp (binfmt_misc)
+    ///
+    /// Then a shell, make or a test runner starts them like any other program: ./prog. Covers programs that
+    /// have NetBSD in the OS/ABI byte of their ELF header, as Go's do; the others need `lwp run`. Lasts until
+    /// the next boot.
+    Install(Registry),
+    /// Take back what `lwp install` has done
+    Uninstall(Registry),
     /// Show what LWPs can do, and what it costs beside Linux threads
     Demo,
+    /// Show which statements about NetBSD's LWP calls hold
+    Conform(Conform),
+}
+
+const CONFORM_EXAMPLES: &str = "\
+Examples:
+  lwp conform                        check every statement
+  lwp conform --filter _lwp_park     those about one call
+  lwp conform --filter L-042         one of them
+  lwp conform --vcpus 8 --repeat 100
+
+Exit status: 0; 1 if a check failed; 125 if lwp failed.";
+
+/// `lwp conform`.
+#[derive(Debug, Args)]
+#[command(after_help = CONFORM_EXAMPLES)]
+pub(crate) struct Conform {
+    /// Only statements whose number, call or text contains this
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) filter: Option<String>,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How many host threads run each program's LWPs [default: the CPUs we may use]
+    #[arg(long, value_name = "N")]
+    pub(crate) vcpus: Option<NonZeroUsize>,
+
+    /// Run everything so many times; what fails once fails
+    #[arg(long, value_name = "N")]
+    pub(crate) repeat: Option<NonZeroUsize>,
+}
+
+/// `lwp install` and `lwp uninstall`.
+#[derive(Debug, Args)]
+pub(crate) struct Registry {
+    /// Where binfmt_misc is mounted
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        default_value = "/proc/sys/fs/binfmt_misc"
+    )]
+    pub(crate) registry: PathBuf,
 }
 
 /// `lwp run`.
@@ -42,7 +95,8 @@ pub(crate) struct Run {
     /// Print what was counted, on stderr, when the program ends
     ///
     /// How many system calls took the fast road (patched call sites) and the slow one (traps), where the
-    /// slow ones are, how many LWPs there were, and how often they were switched.
+    /// slow ones are, how many LWPs there were, how often they were switched, and what was left of LWPs,
+    /// callouts, descriptors and mappings when the program ended.
     #[arg(long)]
     pub(crate) stats: bool,
 
@@ -114,7 +168,7 @@ mod tests {
         let all = ["lwp", "run"].iter().chain(args);
         match Cli::try_parse_from(all).unwrap().command {
             Command::Run(run) => run,
-            Command::Demo => panic!("it was run"),
+            other => panic!("{other:?}, not run"),
         }
     }
 

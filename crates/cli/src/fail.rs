@@ -3,12 +3,13 @@
 //! One line on stderr, `lwp: what: why`, and a status that no guest's can be taken for by accident: 125
 //! we failed, 126 the program cannot be run, 127 there is no such program; as env(1) has it.
 
+use crate::install::Refused;
 use lwp_machine::Refusal as MachineRefusal;
 use lwp_syscalls::exec::Refusal;
 use std::ffi::{OsStr, OsString};
 use std::io;
 
-/// Why no guest runs.
+/// Why no guest runs, or what a guest has shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The command line.
@@ -26,6 +27,18 @@ pub(crate) enum Failure {
     /// The demonstration broke off.
     #[error("demo: {0}")]
     Demo(io::Error),
+    /// The conformance suite cannot be run.
+    #[error("conform: {0}")]
+    Conform(io::Error),
+    /// So many statements or checks failed.
+    #[error("conform: {0} failed")]
+    NotConforming(usize),
+    /// Where the runner itself lies.
+    #[error("/proc/self/exe: {0}")]
+    Myself(io::Error),
+    /// The kernel's registry of interpreters.
+    #[error("{0}")]
+    Install(#[from] Refused),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -47,7 +60,13 @@ impl Failure {
     /// The exit status.
     pub(crate) fn status(&self) -> i32 {
         match self {
-            Self::Usage(_) | Self::Demo(_) | Self::Machine(_) => 125,
+            Self::NotConforming(_) => 1,
+            Self::Usage(_)
+            | Self::Demo(_)
+            | Self::Conform(_)
+            | Self::Myself(_)
+            | Self::Install(_)
+            | Self::Machine(_) => 125,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,
         }

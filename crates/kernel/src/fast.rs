@@ -202,7 +202,10 @@ impl<'a> Passing<'a> {
             Sleeping::Since(now) => self.go_on(cx, now),
             Sleeping::Woken => done(cx, Err(Errno::EALREADY)),
             Sleeping::Due if unpark == 0 => FastEnd::Slow,
-            // What is due has kicked this vcpu.
+            // What is due has kicked this vcpu. To suspend is no interruption (`CurLwp::park_wait`).
+            Sleeping::Due if self.lwp.flags().intersection(DUE) == LwpFlags::WSUSPEND => {
+                done(cx, Ok(()))
+            }
             Sleeping::Due => done(cx, Err(Errno::EINTR)),
         }
     }

@@ -79,6 +79,7 @@ impl CurLwp {
         drop(st);
         kernel.lids.claim_main(pid);
         kernel.lids.insert(&self.lwp, pid);
+        kernel.tell_forked(&self.lwp);
     }
 }
 

@@ -14,6 +14,8 @@
 //! | [`fast`] | – | system calls that need neither |
 //! | [`sig`], [`sigframe`], [`stop`] | `kern_sig.c`, `machdep.c` | signals, what they put on the stack, job control |
 //! | [`watch`] | – | host descriptors somebody waits for |
+//! | [`events`] | `ktrace` | the one stream of what happens to LWPs |
+//! | [`census`] | – | how much there is of all this |
 //! | [`vm`] | `uvm` | the guest's address space |
 //!
 //! # Lock order
@@ -24,7 +26,9 @@
 #![forbid(unsafe_code)]
 
 pub mod callout;
+pub mod census;
 pub mod ctx;
+pub mod events;
 pub mod exit;
 pub mod fast;
 pub mod fork;

@@ -10,6 +10,7 @@
 //! `sys_lwp.c`; lwp.md 2.1, 2.2, 2.9, 2.11.
 
 use crate::ctx::{Answer, UserCtx};
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::machine::ExitWith;
@@ -104,8 +105,10 @@ impl Kernel {
         // It may be the one to take a signal that nobody else could.
         lwp.set_flags(LwpFlags::PENDSIG);
         let mut st = lwp.lock();
+        self.tell(lwp, || What::Create { start });
         if matches!(p.stat, ProcStat::Stopping | ProcStat::Stopped) {
             st.stat = LwpStat::Stop;
+            self.tell(lwp, || What::Stopped);
             p.nrlwps -= 1;
         } else {
             self.setrunnable(lwp, st);
@@ -121,6 +124,7 @@ impl Kernel {
             let mut st = t.lock();
             debug_assert_eq!(st.stat, LwpStat::Zomb, "only zombies are reaped");
             st.stat = LwpStat::Idl;
+            self.tell(t, || What::Reap);
             if st.detached {
                 p.ndlwps -= 1;
             }
@@ -381,6 +385,7 @@ impl Kernel {
             let mut st = lwp.lock();
             st.sigpend = SigPend::default();
             st.stat = LwpStat::Zomb;
+            self.tell(lwp, || What::Exit);
             st.asleep = None;
             if let Some(name) = &mut st.name {
                 *name = *b"(zombie)\0\0\0\0\0\0\0\0";

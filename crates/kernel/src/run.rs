@@ -17,10 +17,12 @@
 
 use crate::callout::Call;
 use crate::ctx::{Fault, FaultKind, Regs, Trap};
+use crate::events::What;
 use crate::fast::{Alone, FastCall, Passing, enterable};
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
+use crate::sched::Watched;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Waker};
@@ -91,6 +93,7 @@ pub trait Personality: Send + Sync + 'static {
 
 /// The life of an LWP in user mode and the kernel, until it is gone.
 pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
+    l.tell(|| What::Start);
     loop {
         let trap = match l.came_back.take() {
             Some(trap) => trap,
@@ -99,6 +102,7 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
         };
         match trap {
             Trap::Syscall => {
+                l.tell_enter();
                 let result = match calls.syscall(&mut l) {
                     Outcome::Done(result) => Some(result),
                     Outcome::Sleep(sleeping) => Some(sleeping.await),
@@ -122,6 +126,25 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
 }
 
 impl CurLwp {
+    /// Tells the listener what happened to this LWP.
+    #[inline]
+    pub(crate) fn tell(&self, what: impl FnOnce() -> What) {
+        self.kernel.tell(&self.lwp, what);
+    }
+
+    /// Tells of the system call in the registers.
+    #[inline]
+    fn tell_enter(&self) {
+        self.tell(|| {
+            let r = &self.ctx.regs;
+            let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
+            What::Enter {
+                number: r.rax,
+                args,
+            }
+        });
+    }
+
     /// User mode, until the LWP comes back with something for its future.
     fn enter(&mut self) -> Trap {
         if self.ctx.regs.rip >= GUEST_BOUND {
@@ -132,6 +155,10 @@ impl CurLwp {
                 trapno: T_PAGEFLT,
                 err: 0x14,
             });
+        }
+        if self.kernel.has_listener() {
+            // It is told of every call, by the ordinary way.
+            return self.kernel.machine.enter(&mut self.ctx);
         }
         let mut calls = Alone {
             kernel: &self.kernel,
@@ -144,6 +171,9 @@ impl CurLwp {
 
     /// Stores the result of a system call; `false` if there is no LWP left to return to.
     fn syscall_return(&mut self, result: SysResult) -> bool {
+        if result != Err(Ended::Gone) {
+            self.tell(|| What::Leave { result });
+        }
         let regs = &mut self.ctx.regs;
         match result {
             Ok(Ret(rax, rdx)) => regs.succeed(rax, rdx),
@@ -264,7 +294,8 @@ impl Kernel {
         let mut user = {
             let mut st = lwp.lock();
             self.set_on(&lwp, &mut st, cpu, now);
-            if enterable(&lwp, &st) {
+            self.tell_switch_in(cpu, &lwp);
+            if enterable(&lwp, &st) && !self.has_listener() {
                 st.user.take()
             } else {
                 None
@@ -301,7 +332,9 @@ impl Kernel {
             .poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_ready() {
             *slot = None;
-            lwp.lock().on_cpu = None;
+            let mut st = lwp.lock();
+            st.on_cpu = None;
+            self.tell_switch_out(lwp, st.stat);
             return;
         }
         drop(slot);
@@ -311,6 +344,7 @@ impl Kernel {
         st.cpu_time += lwp.ran_until(now);
         st.on_cpu = None;
         self.lwpctl_off(&st);
+        self.tell_switch_out(lwp, st.stat);
         let again = st.stat == LwpStat::Run;
         drop(st);
         if again
@@ -332,9 +366,14 @@ impl Kernel {
         }
         let deadline = self.callouts.next();
         let claimed = deadline.filter(|&at| self.claim_deadline(at));
-        let wait = claimed.map_or(Wait::Forever, Wait::Until);
+        let watched = self.sched.watch_next(cpu, self.machine.monotonic());
+        let until = claimed.into_iter().chain(watched.map(Watched::due)).min();
+        let wait = until.map_or(Wait::Forever, Wait::Until);
         self.sched.forget_ticks(cpu);
         self.machine.poll(cpu, wait, events);
+        if let Some(watched) = watched {
+            self.sched.settle_watched(watched, self.machine.monotonic());
+        }
         self.release_deadlines();
         self.sched.leave_idle();
         self.deliver(events);
@@ -375,6 +414,7 @@ impl Kernel {
 
     /// Runs the callouts that are due; returns the time.
     pub(crate) fn run_due(self: &Arc<Self>) -> Duration {
+        let _nobody = self.by_nobody();
         let now = self.machine.monotonic();
         while let Some(call) = self.callouts.take_due(now) {
             match call {
@@ -387,6 +427,7 @@ impl Kernel {
 
     /// Hands events to whoever waits for them.
     pub(crate) fn deliver(self: &Arc<Self>, events: &mut Vec<Event>) {
+        let _nobody = self.by_nobody();
         for event in events.drain(..) {
             match event {
                 Event::Ready { token, ready } => self.watches.ready(self, token, ready),

@@ -8,7 +8,8 @@
 //! It costs the waker 8 µs and arrives 30 µs later, as much as many calls. So an LWP in `next` alone
 //! wakes nobody; the second runnable LWP does, and so does a `next` that is still there when the
 //! hand-off tick comes (`handoff_ns` later, doubling up to [`HANDOFF_MAX`] while hand-offs work out,
-//! back to [`HANDOFF_MIN`] when one got stuck).
+//! back to [`HANDOFF_MIN`] when one got stuck). No such tick was set while all vcpus were busy: the one that
+//! then finds nothing to do watches that `next` for as long ([`Sched::watch_next`]) before it waits for good.
 //!
 //! # Invariants
 //! 1. An LWP is in one queue at most, in LSRUN.
@@ -122,6 +123,20 @@ pub(crate) struct Tick {
     pub(crate) summon: bool,
     /// The running LWP has had its turn.
     pub(crate) preempt: bool,
+}
+
+/// A `next` slot of another vcpu that a vcpu about to wait has an eye on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    cpu: CpuId,
+    due: u64,
+}
+
+impl Watched {
+    /// When to look again.
+    pub(crate) fn due(self) -> Duration {
+        Duration::from_nanos(self.due)
+    }
 }
 
 #[derive(Debug)]
@@ -449,17 +464,56 @@ impl Sched {
             tick.preempt |= picks == cpu.quantum_picks.load(Ordering::Relaxed);
         }
         if is_due(&cpu.handoff_due, now) {
-            let is_stuck = picks == cpu.handoff_picks.load(Ordering::Relaxed);
-            tick.summon = is_stuck && Self::spill_next(cpu) && self.has_help();
-            let before = cpu.handoff_ns.load(Ordering::Relaxed);
-            let after = if is_stuck {
-                HANDOFF_MIN
-            } else {
-                (before * 2).min(HANDOFF_MAX)
-            };
-            cpu.handoff_ns.store(after, Ordering::Relaxed);
+            tick.summon = Self::settle_handoff(cpu) && self.has_help();
         }
         tick
+    }
+
+    /// Judges the hand-off whose time is over, and with it how long the next one gets. Returns whether
+    /// somebody was stuck in `next`, who is now there for all.
+    fn settle_handoff(cpu: &Cpu) -> bool {
+        let picks = cpu.picks.load(Ordering::Relaxed);
+        let is_stuck = picks == cpu.handoff_picks.load(Ordering::Relaxed);
+        let before = cpu.handoff_ns.load(Ordering::Relaxed);
+        let after = if is_stuck {
+            HANDOFF_MIN
+        } else {
+            (before * 2).min(HANDOFF_MAX)
+        };
+        cpu.handoff_ns.store(after, Ordering::Relaxed);
+        is_stuck && Self::spill_next(cpu)
+    }
+
+    /// Looks for an LWP in the `next` slot of a busy vcpu that has set no tick for it, since nobody could
+    /// have come. The caller, about to wait, can now: it is to call [`Sched::settle_watched`] after its wait,
+    /// which is to end when the hand-off has had its time.
+    pub(crate) fn watch_next(&self, here: CpuId, now: Duration) -> Option<Watched> {
+        let is_left = |index: CpuId| {
+            let cpu = &self.cpus[index];
+            index != here
+                && cpu.len.load(Ordering::Relaxed) > 0
+                && cpu.is_busy.load(Ordering::Relaxed)
+                && cpu.handoff_due.load(Ordering::Relaxed) == 0
+                && cpu.rq.lock().next.is_some()
+        };
+        let index = (0..self.cpus.len()).find(|&index| is_left(index))?;
+        let cpu = &self.cpus[index];
+        let due = nanos(now).saturating_add(cpu.handoff_ns.load(Ordering::Relaxed));
+        let picks = cpu.picks.load(Ordering::Relaxed);
+        cpu.handoff_picks.store(picks, Ordering::Relaxed);
+        cpu.handoff_due.store(due, Ordering::Relaxed);
+        Some(Watched { cpu: index, due })
+    }
+
+    /// Ends what [`Sched::watch_next`] began, at `now`, which may be before its time.
+    pub(crate) fn settle_watched(&self, watched: Watched, now: Duration) {
+        let cpu = &self.cpus[watched.cpu];
+        let is_mine =
+            cpu.handoff_due
+                .compare_exchange(watched.due, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if is_mine.is_ok() && nanos(now) >= watched.due {
+            let _whoever_picks_next_finds_it = Self::settle_handoff(cpu);
+        }
     }
 
     /// Lets others have the LWP in the `next` slot, if there is one.

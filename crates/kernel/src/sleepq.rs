@@ -18,6 +18,7 @@
 //! Sources: `kern_sleepq.c: sleepq_enter, sleepq_block, sleepq_timeout`; lwp.md 4.1, 4.2.
 
 use crate::callout::Call;
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt, SyncObj};
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -61,6 +62,7 @@ impl CurLwp {
         st.asleep = Some(obj);
         st.interruptible = catch == Catch::Signals;
         st.wmesg = wmesg;
+        self.tell(|| What::Sleep { wmesg });
         st.sleep_gen
     }
 
@@ -73,6 +75,7 @@ impl CurLwp {
             let mut st = self.lwp.lock();
             st.asleep = None;
             st.interruptible = false;
+            self.tell(|| What::Awake);
             if st.stat != LwpStat::Stop {
                 st.stat = LwpStat::Onproc;
                 return;
@@ -212,6 +215,7 @@ impl Kernel {
     /// Makes an LWP runnable: queues it, or leaves that to the vcpu it is still on.
     pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: SpinGuard<'_, LwpSt>) {
         st.stat = LwpStat::Run;
+        self.tell(lwp, || What::Runnable);
         let queue = st.on_cpu.is_none();
         drop(st);
         if queue && self.sched.enqueue(lwp, &*self.machine) {
@@ -234,6 +238,7 @@ impl Kernel {
         let st = lwp.lock();
         if st.asleep.is_some() && st.sleep_gen == sleep {
             lwp.set_flags(LwpFlags::STIMO);
+            self.tell(lwp, || What::Timeout);
             self.unsleep(lwp, st);
         }
     }
@@ -321,6 +326,11 @@ impl WaitQueue {
                 Some(_) => {}
             }
         }
+    }
+
+    /// How many places are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
     }
 
     /// Forgets all sleepers: for a fork child, where they do not exist.

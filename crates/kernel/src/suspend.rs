@@ -5,6 +5,7 @@
 //!
 //! Sources: `kern_lwp.c: lwp_suspend, lwp_continue`; `sys_lwp.c`; lwp.md 2.6 to 2.8.
 
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::proc::ProcSt;
@@ -23,6 +24,7 @@ impl CurLwp {
     /// LWP runs. A signal restarts the call, never EINTR.
     pub async fn suspend(&mut self, target: i32) -> SysResult {
         let kernel = Arc::clone(&self.kernel);
+        // Asleep before p_lock is let go, here and below, so that the target's broadcast is not missed.
         let mut queued = {
             let p = kernel.proc.lock();
             let t = kernel.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
@@ -31,11 +33,10 @@ impl CurLwp {
                 return Err(Errno::EDEADLK.into());
             }
             kernel.lwp_suspend(&t);
-            // Sleeps first and tests afterwards, as the source does; but is on the queue before the target can
-            // tell that it is suspended.
             kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals)
         };
         loop {
+            // Sleeps first and tests afterwards, as the source does.
             let ended = self.sleepq_block(None, Catch::Signals).await;
             drop(queued);
             if ended.is_err() {
@@ -47,8 +48,7 @@ impl CurLwp {
             if (flags | self.lwp.flags()).intersects(LwpFlags::WCORE | LwpFlags::WEXIT) {
                 return Err(Ended::Restart);
             }
-            let stat = t.lock().stat;
-            if stat == LwpStat::Suspended || !flags.contains(LwpFlags::WSUSPEND) {
+            if t.lock().stat == LwpStat::Suspended || !flags.contains(LwpFlags::WSUSPEND) {
                 return Ok(Ret::ZERO);
             }
             queued = kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals);
@@ -66,6 +66,7 @@ impl CurLwp {
                 return;
             }
             st.stat = LwpStat::Suspended;
+            self.tell(|| What::Suspended);
             drop(st);
             self.kernel.one_less_runs(&mut p);
             self.kernel.proc.lwpcv.wake_all(&self.kernel);
@@ -82,6 +83,7 @@ impl Kernel {
             return;
         }
         t.set_flags(LwpFlags::WSUSPEND);
+        self.tell(t, || What::Suspend);
         let is_asleep = matches!(st.stat, LwpStat::Sleep | LwpStat::Stop) && st.asleep.is_some();
         if is_asleep && st.interruptible {
             self.unsleep(t, st);
@@ -99,6 +101,7 @@ impl Kernel {
         let mut p = self.proc.lock();
         let t = self.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
         t.clear_flags(LwpFlags::WSUSPEND);
+        self.tell(&t, || What::Continue);
         self.unsuspend(&mut p, &t);
         Ok(())
     }
@@ -123,6 +126,7 @@ impl Kernel {
         let t = self.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
         let st = t.lock();
         t.set_flags(LwpFlags::CANCELLED | LwpFlags::UNPARKED);
+        self.tell(&t, || What::Cancel);
         if st.stat != LwpStat::Sleep {
             return Err(Errno::ENODEV);
         }

@@ -53,7 +53,7 @@ mod vcpu;
 
 pub use descriptors::{initial_descriptor_limits, own_descriptors};
 pub use host::LinuxHost;
-pub use layout::initial_stack_limit;
+pub use layout::{initial_stack_limit, is_interpreter};
 pub use process::{catch_host_signals, initial_signals, restore_host_signals};
 pub use start::start_with;
 pub use vcpu::MainVcpu;

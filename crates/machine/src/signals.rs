@@ -183,9 +183,10 @@ pub(crate) fn install(has_fsgsbase: bool) -> Inherited {
         let action = match signo {
             libc::SIGKILL | libc::SIGSTOP | 33 => continue,
             _ if IGNORED.contains(&signo) => ignore(),
-            // A read of a background process must not be begun again before the guest has stopped.
-            libc::SIGTTIN | libc::SIGTTOU => catch(0),
-            _ => catch(libc::SA_RESTART),
+            // Without SA_RESTART: a vcpu that has come to wait in the host after all (a descriptor was
+            // replaced by a pipe under its hands, a background process reads its terminal) comes back
+            // at the next kick, and begins again from the guest.
+            _ => catch(0),
         };
         if sigaction(signo, &action).handler == libc::SIG_IGN as u64 {
             inherited.ignored |= bit(signo);
@@ -226,7 +227,7 @@ pub(crate) fn set_plain(signo: c_int, ignored: bool) {
 /// Whether children that end leave zombies; SIGCHLD comes all the same.
 pub(crate) fn discard_children(discards: bool) {
     let flag = if discards { libc::SA_NOCLDWAIT } else { 0 };
-    sigaction(libc::SIGCHLD, &catch(libc::SA_RESTART | flag));
+    sigaction(libc::SIGCHLD, &catch(flag));
 }
 
 /// Puts our handler back after [`set_plain`].

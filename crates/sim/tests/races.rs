@@ -137,7 +137,9 @@ fn park_against_unpark() {
             .unwrap();
         for round in 0..rounds(50) {
             user.add(turn, 1);
-            user.unpark(partner).await.unwrap();
+            let unparked = user.unpark(partner).await;
+            // In the last round it may have seen its turn without this, and be gone.
+            assert!(unparked.is_ok() || round == rounds(50) - 1, "{unparked:?}");
             while user.get::<u64>(turn) != 2 * round + 2 {
                 let _ = user.park().await;
             }
@@ -189,7 +191,9 @@ fn hand_off_against_everything_else() {
             .unwrap();
         for round in 0..rounds(60) {
             user.add(turn, 1);
-            user.unpark(partner).await.unwrap();
+            let unparked = user.unpark(partner).await;
+            // In the last round it may have seen its turn without this, and be gone.
+            assert!(unparked.is_ok() || round == rounds(60) - 1, "{unparked:?}");
             while user.get::<u64>(turn) != 2 * round + 2 {
                 let _ = user.park().await;
             }
@@ -516,8 +520,8 @@ fn stop_and_continue_against_everything() {
             });
             lids.push(lid.await.unwrap());
         }
+        continue_later(&user.kernel(), 10_000);
         for _ in 0..3 {
-            continue_later(&user.kernel(), 50);
             user.kill(PID, Signo::SIGSTOP).await.unwrap();
             for &lid in &lids {
                 // Dead or alive.

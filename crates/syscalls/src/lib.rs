@@ -17,6 +17,7 @@ pub mod exec;
 pub mod files;
 pub mod host;
 mod kqueue;
+mod own;
 mod patience;
 mod socket;
 mod sys_descrip;
@@ -91,6 +92,7 @@ pub struct Unix {
     /// The process the user started; its forks have other ids.
     first_pid: i32,
     pub(crate) children: Arc<sys_wait::Children>,
+    pub(crate) vforks: sys_process::Vforks,
     image: RwLock<Image>,
     /// One bit per number: its message has been printed.
     told: [AtomicU64; nr::SYS_NSYSENT as usize / 64],
@@ -106,9 +108,15 @@ impl Unix {
             options,
             first_pid: rustix::process::getpid().as_raw_nonzero().get(),
             children: Arc::default(),
+            vforks: sys_process::Vforks::default(),
             image: RwLock::new(Image::default()),
             told: [const { AtomicU64::new(0) }; nr::SYS_NSYSENT as usize / 64],
         }
+    }
+
+    /// How many descriptors the guest has open.
+    pub fn open_descriptors(&self) -> usize {
+        sys_descrip::open_fds(self).len()
     }
 
     /// The program that runs.

@@ -288,7 +288,9 @@ pub(crate) fn sys_lwp_setname(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
         .kernel
         .lwp_find(&p, self_or(l, a.int(0)))
         .ok_or(Errno::ESRCH)?;
-    t.lock().name = Some(name);
+    let mut st = t.lock();
+    st.name = Some(name);
+    l.kernel.tell_name(&t, name);
     Ok(Ret::ZERO)
 }
 

@@ -4,6 +4,7 @@ use crate::sync::{self, NeverCame};
 use crate::{SysResult, process, sys};
 use lwp_abi::Errno;
 use lwp_abi::lwp::{KinfoLwp, LwpId, LwpState};
+use lwp_abi::sysctl::{CTL_QUERY, SYSCTL_VERSION, Sysctlnode};
 
 /// `__sysctl(2)`, as it is: `old` and its length in and out.
 ///
@@ -34,6 +35,39 @@ pub fn int(mib: &[i32]) -> Result<i32, Errno> {
         4 => Ok(i32::from_le_bytes(buf)),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// The number of the node called `name` below the node `mib`, as libc looks it up.
+///
+/// # Errors
+/// The call's own; `ENOENT` if there is none among the first 128.
+pub fn child(mib: &[i32], name: &str) -> Result<i32, Errno> {
+    use sys::Arg as _;
+    let mut query = [0; 4];
+    query[..mib.len()].copy_from_slice(mib);
+    query[mib.len()] = CTL_QUERY;
+    let wanted = Sysctlnode {
+        sysctl_flags: SYSCTL_VERSION,
+        ..Sysctlnode::default()
+    };
+    let mut nodes = [Sysctlnode::default(); 128];
+    let mut len = size_of_val(&nodes);
+    sys!(
+        SYS_SYSCTL,
+        query.as_ptr(),
+        mib.len() + 1,
+        nodes.as_mut_ptr().arg(),
+        &mut len,
+        &wanted,
+        size_of::<Sysctlnode>()
+    )?;
+    let known = &nodes[..len / size_of::<Sysctlnode>()];
+    let named = |node: &&Sysctlnode| {
+        let rest = node.sysctl_name.strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.first() == Some(&0))
+    };
+    let node = known.iter().find(named).ok_or(Errno::ENOENT)?;
+    Ok(node.sysctl_num)
 }
 
 /// `hw.ncpu`.

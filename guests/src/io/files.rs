@@ -371,7 +371,8 @@ fn close_from() -> Verdict {
     // Whatever was inherited beyond the first three.
     ensure_eq!(fcntl(3, F_CLOSEM, 0), Ok(0));
     let (a, b) = pipe()?;
-    ensure_eq!((a, b), (3, 4));
+    // Not 3 and 4 exactly: one of the first three may have been closed from the start.
+    ensure!(a.max(b) <= 4, "{a} and {b}");
     sys!(SYS_DUP2, a, 120)?;
     sys!(SYS_DUP2, b, 121)?;
     ensure_eq!(fcntl(0, F_MAXFD, 0), Ok(121));

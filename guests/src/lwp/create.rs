@@ -5,7 +5,7 @@ use rt::abi::nr::SYS_LWP_CREATE;
 use rt::abi::resource::Rlimit;
 use rt::abi::signal::{SS_DISABLE, SigSet, Signo};
 use rt::abi::ucontext::{_UC_CPU, _UC_FPU, _UC_SIGMASK, PSL_USERSET, Ucontext};
-use rt::check::{Check, Verdict};
+use rt::check::{Check, Fail, Verdict};
 use rt::lwp::{self, How, NOBODY, spawn};
 use rt::process::{self, in_child};
 use rt::regs::{FLAGS, Random, State, capture, probe, shape};
@@ -47,11 +47,14 @@ pub(crate) const CHECKS: &[Check] = &[
     ("L-032", created_suspended_and_continued),
     ("L-033", suspended_does_not_prevent_exit),
     ("L-034", limit_of_lwps),
+    ("L-035", reaping_makes_room_for_one),
+    ("L-036", zombie_counts),
     ("L-037", first_lwp_is_not_limited),
     ("L-038", peers),
     ("L-039", pid_is_a_free_lid),
     ("L-040", lids_are_not_reused_soon),
     ("L-316", found_as_soon_as_created),
+    ("L-320", until_no_more),
 ];
 
 fn first_lid_is_the_pid() -> Verdict {
@@ -244,7 +247,7 @@ fn no_corpse_when_detached() -> Verdict {
 }
 
 /// Starts an LWP with these registers that captures them, and gives what it found.
-fn captured(edit: impl FnOnce(&mut Ucontext)) -> Result<State, rt::check::Fail> {
+fn captured(edit: impl FnOnce(&mut Ucontext)) -> Result<State, Fail> {
     let stack = vm::map(lwp::STACK_SIZE)?;
     let mut uc = lwp::makecontext(nothing, 0, stack.end())?;
     uc.uc_mcontext.gregs.rip = capture::exit_addr();
@@ -271,7 +274,7 @@ fn registers_are_exact() -> Verdict {
         wanted = Some(*g);
     })?;
     let Some(want) = wanted else {
-        skip!("unreachable")
+        return Err(Fail::new(format_args!("no context was made")));
     };
     let pairs = [
         ("rax", got.rax, want.rax),
@@ -468,7 +471,7 @@ fn suspended_does_not_prevent_exit() -> Verdict {
 const RLIMIT_NTHR: i32 = 11;
 
 /// Sets the soft limit of LWPs, as an ordinary user.
-fn limit_lwps(soft: u64) -> Verdict {
+pub(crate) fn limit_lwps(soft: u64) -> Verdict {
     if process::euid() == 0 && sys!(SYS_SETUID, 32767).is_err() {
         skip!("root has no limits here, and cannot become somebody else");
     }
@@ -480,18 +483,68 @@ fn limit_lwps(soft: u64) -> Verdict {
 }
 
 fn limit_of_lwps() -> Verdict {
-    let first = scene::zombie()?;
+    let parked = scene::parked()?;
     limit_lwps(1)?;
-    // A zombie counts (L-036).
-    ensure_err!(created(0, |_| ()), EAGAIN);
-    first.join()?;
-    // Its end made room for exactly one (L-035).
-    let second = scene::parked()?;
     ensure_err!(created(0, |_| ()), EAGAIN);
     limit_lwps(2)?;
     created(0, |_| ())?;
+    lwp::unpark(parked.lid)?;
+    ensure_eq!(parked.join()?, Ok(0));
+    Ok(())
+}
+
+fn reaping_makes_room_for_one() -> Verdict {
+    let first = scene::parked()?;
+    limit_lwps(1)?;
+    lwp::unpark(first.lid)?;
+    ensure_eq!(first.join()?, Ok(0));
+    let second = scene::parked()?;
+    ensure_err!(created(0, |_| ()), EAGAIN);
     lwp::unpark(second.lid)?;
     ensure_eq!(second.join()?, Ok(0));
+    Ok(())
+}
+
+fn zombie_counts() -> Verdict {
+    let zombie = scene::zombie()?;
+    limit_lwps(1)?;
+    ensure_err!(created(0, |_| ()), EAGAIN);
+    zombie.join()?;
+    created(0, |_| ())?;
+    Ok(())
+}
+
+/// More than the limit that `until_no_more` sets.
+const MANY: usize = 400;
+
+fn until_no_more() -> Verdict {
+    const LIMIT: u32 = 300;
+    limit_lwps(u64::from(LIMIT))?;
+    for _ in 0..3 {
+        let mut tasks = [None; MANY];
+        let mut refused = None;
+        for slot in &mut tasks {
+            match How::new().stack(4 * vm::PAGE).spawn(lwp::park) {
+                Ok(task) => *slot = Some(task),
+                Err(errno) => {
+                    refused = Some(errno);
+                    break;
+                }
+            }
+        }
+        ensure!(matches!(refused, Some(Errno::EAGAIN | Errno::ENOMEM)));
+        // The process goes on: it can wait for children, sleep and wake others.
+        ensure_eq!(
+            in_child(|| spawn(|| 6).join().unwrap_or(1))?.code(),
+            Some(6)
+        );
+        rt::time::nanosleep(rt::time::timespec(rt::time::MS), None)?;
+        for task in tasks.into_iter().flatten() {
+            lwp::unpark(task.lid)?;
+            ensure!(matches!(task.join()?, Ok(0) | Err(Errno::EALREADY)));
+        }
+        created(0, |_| ())?;
+    }
     Ok(())
 }
 

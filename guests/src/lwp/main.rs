@@ -10,6 +10,7 @@
 mod create;
 mod names;
 mod park;
+mod source;
 mod suspend;
 mod wait;
 
@@ -24,6 +25,10 @@ fn main(args: Args) -> i32 {
         wait::CHECKS,
         suspend::CHECKS,
         names::CHECKS,
+        source::life::CHECKS,
+        source::suspend::CHECKS,
+        source::park::CHECKS,
+        source::names::CHECKS,
     ];
     rt::check::run(args, &groups)
 }

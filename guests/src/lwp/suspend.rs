@@ -3,22 +3,25 @@
 use rt::abi::lwp::{LwpId, LwpState};
 use rt::abi::signal::{SaFlags, SigSet, Siginfo, Signo};
 use rt::abi::ucontext::Ucontext;
-use rt::check::{Check, Verdict};
-use rt::lwp::{self, NOBODY, spawn};
+use rt::check::{Check, Fail, Verdict};
+use rt::lwp::{self, NOBODY, Task, spawn};
 use rt::process;
 use rt::scene::{self, has_token, moves, parked_twice, pulse, sleeping, spinning, stands_still};
 use rt::sync::{Word, until};
 use rt::time::{self, MS, SECOND, timespec};
-use rt::{Errno, SysResult, ensure, ensure_eq, ensure_err, sig, sysctl};
+use rt::{Errno, SysResult, ensure, ensure_eq, ensure_err, sig, sysctl, vm};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("L-141", suspended_does_not_run),
+    ("L-142", continued_runs),
+    ("L-143", suspended_is_state_8),
     ("L-144", nobody),
     ("L-145", zombie),
     ("L-146", alone),
     ("L-147", alone_but_for_suspended),
     ("L-148", alone_but_for_zombies),
     ("L-149", oneself_with_a_sleeper),
+    ("L-150", oneself_until_a_continue),
     ("L-151", all_but_the_caller),
     ("L-152", continue_of_a_running_one),
     ("L-153", continue_of_oneself),
@@ -36,7 +39,9 @@ pub(crate) const CHECKS: &[Check] = &[
     ("L-165", wakeup_leaves_a_token),
     ("L-166", wakeup_counts_twice),
     ("L-167", wakeup_of_a_running_one),
+    ("L-168", wakeup_of_a_running_one_is_kept),
     ("L-169", wakeup_of_oneself),
+    ("L-170", sigkill_to_suspended_ones),
     ("L-171", wakeup_of_a_suspended_one),
     ("L-172", wakeup_of_a_vfork_parent),
     ("L-173", wakeup_of_sigtimedwait),
@@ -53,14 +58,48 @@ fn suspended_does_not_run() -> Verdict {
     let task = spinning(&STOP, &COUNT)?;
     for _ in 0..20 {
         ensure_eq!(lwp::suspend(task.lid), Ok(0));
-        // L-143
         ensure!(sysctl::is_in(task.lid, LwpState::Suspended));
         stands_still(&COUNT)?;
-        ensure_eq!(lwp::resume(task.lid), Ok(0));
-        moves(&COUNT)?;
+        lwp::resume(task.lid)?;
     }
     STOP.set(1);
     task.join()?;
+    Ok(())
+}
+
+fn continued_runs() -> Verdict {
+    static STOP: Word = Word::new();
+    static COUNT: Word = Word::new();
+    let task = spinning(&STOP, &COUNT)?;
+    for _ in 0..20 {
+        lwp::suspend(task.lid)?;
+        let before = COUNT.get();
+        ensure_eq!(lwp::resume(task.lid), Ok(0));
+        ensure!(!sysctl::is_in(task.lid, LwpState::Suspended));
+        COUNT.wait(before + 1)?;
+    }
+    STOP.set(1);
+    task.join()?;
+    Ok(())
+}
+
+fn suspended_is_state_8() -> Verdict {
+    static STOP: Word = Word::new();
+    static COUNT: Word = Word::new();
+    let spinning = spinning(&STOP, &COUNT)?;
+    for _ in 0..50 {
+        let parked = scene::parked()?;
+        for lid in [spinning.lid, parked.lid] {
+            ensure_eq!(lwp::suspend(lid), Ok(0));
+            // Asked for at once: nothing happens between the return and the look.
+            let stat = sysctl::lwp(lid).map(|info| info.l_stat);
+            ensure_eq!(stat, Some(8));
+            lwp::resume(lid)?;
+        }
+        ensure_eq!(parked.join()?, Ok(0));
+    }
+    STOP.set(1);
+    spinning.join()?;
     Ok(())
 }
 
@@ -102,21 +141,34 @@ fn alone_but_for_zombies() -> Verdict {
     Ok(())
 }
 
+/// An LWP that suspends itself, at rest in its call.
+fn suspending_itself(back: &'static Word) -> Result<Task<SysResult>, Fail> {
+    let task = spawn(move || {
+        let result = lwp::suspend(lwp::me());
+        back.set(1);
+        result
+    });
+    sysctl::until_asleep(task.lid, "lwpwait")?;
+    Ok(task)
+}
+
 fn oneself_with_a_sleeper() -> Verdict {
     static BACK: Word = Word::new();
     sleeping()?;
-    let task = spawn(|| {
-        let result = lwp::suspend(lwp::me());
-        BACK.set(1);
-        result
-    });
-    // Asleep in the call, or suspended: it does not run on.
-    until("the LWP at rest", || {
-        sysctl::is_in(task.lid, LwpState::Sleep) || sysctl::is_in(task.lid, LwpState::Suspended)
-    })?;
-    stands_still(&BACK)?;
-    // L-150
-    lwp::resume(task.lid)?;
+    let task = suspending_itself(&BACK)?;
+    // Broadcasts alone do not bring it back.
+    for _ in 0..20 {
+        pulse()?;
+        sysctl::until_asleep(task.lid, "lwpwait")?;
+    }
+    ensure_eq!(BACK.get(), 0);
+    Ok(())
+}
+
+fn oneself_until_a_continue() -> Verdict {
+    static BACK: Word = Word::new();
+    let task = suspending_itself(&BACK)?;
+    ensure_eq!(lwp::resume(task.lid), Ok(0));
     pulse()?;
     ensure_eq!(task.join()?, Ok(0));
     Ok(())
@@ -326,17 +378,31 @@ fn wakeup_counts_twice() -> Verdict {
     Ok(())
 }
 
-fn wakeup_of_a_running_one() -> Verdict {
-    static GO: Word = Word::new();
+/// An LWP that computes until `go` is set, and parks then.
+fn parking_later(go: &'static Word) -> Result<Task<SysResult>, Fail> {
     static RUNS: Word = Word::new();
-    let task = spawn(|| {
+    let task = spawn(move || {
         RUNS.set(1);
-        GO.spin(1);
-        // L-168
+        go.spin(1);
         lwp::park()
     });
     RUNS.wait(1)?;
+    Ok(task)
+}
+
+fn wakeup_of_a_running_one() -> Verdict {
+    static GO: Word = Word::new();
+    let task = parking_later(&GO)?;
     ensure_err!(lwp::wakeup(task.lid), ENODEV);
+    // It goes on as if nothing had happened: that is, not at all.
+    ensure!(!sysctl::is_in(task.lid, LwpState::Sleep));
+    Ok(())
+}
+
+fn wakeup_of_a_running_one_is_kept() -> Verdict {
+    static GO: Word = Word::new();
+    let task = parking_later(&GO)?;
+    let _ = lwp::wakeup(task.lid);
     GO.set(1);
     ensure_eq!(task.join()?, Err(Errno::EALREADY));
     Ok(())
@@ -347,6 +413,29 @@ fn wakeup_of_oneself() -> Verdict {
     ensure_err!(time::nanosleep(timespec(60 * SECOND), None), EINTR);
     ensure_eq!(time::nanosleep(timespec(MS), None), Ok(0));
     ensure!(has_token());
+    Ok(())
+}
+
+fn sigkill_to_suspended_ones() -> Verdict {
+    let ready = vm::map_shared(vm::PAGE)?.shared::<Word>();
+    let child = process::spawn_child(|| {
+        let first = lwp::me();
+        let Ok(parked) = scene::parked() else {
+            return 1;
+        };
+        // Suspends all others, says so, and exits: the rest is suspended.
+        spawn(move || {
+            let all = [parked.lid, first].map(lwp::suspend) == [Ok(0), Ok(0)];
+            ready.set(1 + u32::from(all));
+        });
+        loop {
+            core::hint::spin_loop();
+        }
+    })?;
+    ready.wait(1)?;
+    ensure_eq!(ready.get(), 2);
+    process::kill(child, Signo::SIGKILL.raw())?;
+    ensure_eq!(process::wait(child)?.signal(), Some(Signo::SIGKILL.raw()));
     Ok(())
 }
 

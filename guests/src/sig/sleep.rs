@@ -26,6 +26,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "default-ignored/none",
         default_ignored_signal_interrupts_nothing,
     ),
+    ("L-311", wakeup_of_sigtimedwait),
     ("L-312", join_under_a_storm),
 ];
 
@@ -172,6 +173,20 @@ fn sigtimedwait_is_interrupted() -> Verdict {
         }
     };
     ensure_eq!(interrupted(SaFlags::empty(), call)?, Err(Errno::ECANCELED));
+    Ok(())
+}
+
+fn wakeup_of_sigtimedwait() -> Verdict {
+    let task = spawn(|| {
+        let mut left = timespec(60 * SECOND);
+        let result = sig::timedwait(SigSet::of(&[Signo::SIGUSR2]), Some(&mut left));
+        (result.map(|info| info.si_signo), time::nanos(left))
+    });
+    sysctl::until_sleeping(task.lid)?;
+    ensure_eq!(lwp::wakeup(task.lid), Ok(0));
+    let (result, left) = task.join()?;
+    ensure_eq!(result, Err(Errno::ECANCELED));
+    ensure!(left > 0 && left < 60 * SECOND, "{left} ns left");
     Ok(())
 }
 

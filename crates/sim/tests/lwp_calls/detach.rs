@@ -1,8 +1,8 @@
 //! `_lwp_detach(2)`.
 
-use crate::common::{NOBODIES, asleep, parked, stat, zombie};
+use crate::common::{NOBODIES, NOBODY, asleep, in_state, parked, stat, zombie};
 use lwp_abi::errno::Errno;
-use lwp_abi::lwp::LWP_DETACHED;
+use lwp_abi::lwp::{LWP_DETACHED, LwpState};
 use lwp_sim::{PID, run};
 
 #[test]
@@ -33,6 +33,18 @@ pub(crate) fn a_zombie_is_reaped() {
         assert_eq!(stat(&user, lid), None);
         assert_eq!(user.detach(lid).await, Err(Errno::ESRCH));
         assert_eq!(user.wait(lid).await, Err(Errno::ESRCH));
+    });
+}
+
+#[test]
+pub(crate) fn a_dead_detached_lwp_is_einval_until_it_is_reclaimed() {
+    run(|user| async move {
+        let lid = user.spawn_with(LWP_DETACHED, |_| async {}).await.unwrap();
+        in_state(&user, lid, LwpState::Zomb).await;
+        assert_eq!(user.detach(lid).await, Err(Errno::EINVAL));
+        // Any wait reclaims it.
+        assert_eq!(user.wait(NOBODY).await, Err(Errno::ESRCH));
+        assert_eq!(user.detach(lid).await, Err(Errno::ESRCH));
     });
 }
 

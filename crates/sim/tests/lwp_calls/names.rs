@@ -35,6 +35,17 @@ pub(crate) fn a_name_may_end_at_the_end_of_memory() {
         let set = user.call(nr::SYS_LWP_SETNAME, &[0, page + 4092]).await;
         assert_eq!(set, Ok(0));
         assert_eq!(user.getname(0).await.as_deref(), Ok("abc"));
+        // One that goes on there cannot be read, unless enough of it can.
+        user.memory().write(b"defg", page + 4092).unwrap();
+        let set = user.call(nr::SYS_LWP_SETNAME, &[0, page + 4092]).await;
+        assert_eq!(set, Err(Errno::EFAULT));
+        assert_eq!(user.getname(0).await.as_deref(), Ok("abc"));
+        let long = b"sixteen-letters!";
+        user.memory().write(long, page + 4080).unwrap();
+        let set = user.call(nr::SYS_LWP_SETNAME, &[0, page + 4080]).await;
+        assert_eq!(set, Ok(0));
+        let cut = user.getname(0).await;
+        assert_eq!(cut.as_deref(), Ok("sixteen-letters"));
     });
 }
 

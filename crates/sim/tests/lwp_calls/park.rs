@@ -233,6 +233,16 @@ pub(crate) fn ealready_writes_the_time_back_as_it_came() {
 }
 
 #[test]
+pub(crate) fn ealready_spends_the_cancellation_too() {
+    run(|user| async move {
+        assert_eq!(user.wakeup(PID).await, Err(Errno::ENODEV));
+        assert_eq!(user.park().await, Err(Errno::EALREADY));
+        assert_eq!(user.nanosleep(MS).await, Ok(()));
+        assert_eq!(user.park_for(MS).await, Err(Errno::ETIMEDOUT));
+    });
+}
+
+#[test]
 pub(crate) fn a_time_that_cannot_be_written_back_is_no_error() {
     run(|user| async move {
         let at = user.put(&ts(0, 1000));

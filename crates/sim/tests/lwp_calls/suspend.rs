@@ -176,6 +176,87 @@ pub(crate) fn a_suspender_returns_0_when_a_third_continues_the_target() {
     });
 }
 
+/// An LWP that sleeps for long, one that waits to have suspended it, and what its call came to: 1 for 0.
+async fn suspender(user: &User) -> (i32, i32, u64) {
+    let result = user.put(&0u64);
+    let target = user.spawn(|user| async move {
+        user.nanosleep(1000 * SECOND).await.unwrap();
+    });
+    let target = target.await.unwrap();
+    asleep(user, target, "nanoslp").await;
+    let suspender = user.spawn(move |user| async move {
+        let suspended = user.suspend(target).await;
+        user.add(result, if suspended.is_ok() { 1 } else { 2 });
+        // A wakeup leaves an unpark besides.
+        let token = user.park_for(MS).await == Err(Errno::EALREADY);
+        user.add(result, if token { 10 } else { 20 });
+    });
+    let suspender = suspender.await.unwrap();
+    asleep(user, suspender, "lwpwait").await;
+    (suspender, target, result)
+}
+
+#[test]
+pub(crate) fn a_wakeup_does_not_end_it() {
+    run(|user| async move {
+        let (suspender, target, result) = suspender(&user).await;
+        assert_eq!(user.wakeup(suspender).await, Ok(()));
+        // It may look only after it has made the call again, which suspends the target again.
+        while user.get::<u64>(result) == 0 {
+            user.resume(target).await.unwrap();
+            pulse(&user).await;
+        }
+        assert_eq!(user.wait(suspender).await, Ok(suspender));
+        assert_eq!(user.get::<u64>(result), 11);
+        user.exit(0).await;
+    });
+}
+
+#[test]
+pub(crate) fn a_suspender_is_suspended_when_its_call_is_over() {
+    run(|user| async move {
+        let (first, target, result) = suspender(&user).await;
+        let second = user.spawn(move |user| async move {
+            assert_eq!(user.suspend(first).await, Ok(()));
+        });
+        let second = second.await.unwrap();
+        asleep(&user, second, "lwpwait").await;
+        asleep(&user, first, "lwpwait").await;
+        user.resume(target).await.unwrap();
+        pulse(&user).await;
+        assert_eq!(user.wait(second).await, Ok(second));
+        assert_eq!(stat(&user, first), Some(LwpState::Suspended));
+        assert_eq!(user.get::<u64>(result), 0);
+        user.resume(first).await.unwrap();
+        assert_eq!(user.wait(first).await, Ok(first));
+        assert_eq!(user.get::<u64>(result), 21);
+        user.exit(0).await;
+    });
+}
+
+#[test]
+pub(crate) fn a_signal_makes_a_suspension_of_oneself_real() {
+    run(|user| async move {
+        let count = user.count_signals(Signo::SIGUSR1, SaFlags::empty()).await;
+        let lid = user.spawn(|user| async move {
+            let me = user.lwp_self().await;
+            assert_eq!(user.suspend(me).await, Ok(()));
+        });
+        let lid = lid.await.unwrap();
+        asleep(&user, lid, "lwpwait").await;
+        user.kill(lid, Signo::SIGUSR1).await.unwrap();
+        in_state(&user, lid, LwpState::Suspended).await;
+        assert_eq!(user.get::<u64>(count), 0);
+        user.resume(lid).await.unwrap();
+        user.until("it is handled", || user.get::<u64>(count) == 1)
+            .await;
+        asleep(&user, lid, "lwpwait").await;
+        user.resume(lid).await.unwrap();
+        pulse(&user).await;
+        assert_eq!(user.wait(lid).await, Ok(lid));
+    });
+}
+
 #[test]
 pub(crate) fn an_lwp_asleep_in_a_looping_call_suspends_only_after_it() {
     run(|user| async move {

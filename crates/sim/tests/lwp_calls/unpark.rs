@@ -99,6 +99,30 @@ pub(crate) fn an_unreadable_list_is_efault_and_wakes_nobody() {
 }
 
 #[test]
+pub(crate) fn more_than_32_are_read_before_anybody_wakes() {
+    run(|user| async move {
+        let mut lids = Vec::new();
+        for _ in 0..33 {
+            lids.push(parked(&user).await);
+        }
+        let list: Vec<u8> = lids.iter().flat_map(|lid| lid.to_le_bytes()).collect();
+        let count = lids.len() as u64;
+        let at = user.memory().alloc(4096) + 4096 - 4 * count;
+        user.memory().write(&list, at).unwrap();
+        let all = user.call(nr::SYS_LWP_UNPARK_ALL, &[at, count + 1, 0]).await;
+        assert_eq!(all, Err(Errno::EFAULT));
+        for &lid in &lids {
+            assert_eq!(stat(&user, lid), Some(LwpState::Sleep));
+        }
+        let all = user.call(nr::SYS_LWP_UNPARK_ALL, &[at, count, 0]).await;
+        assert_eq!(all, Ok(0));
+        for lid in lids {
+            assert_eq!(user.wait(lid).await, Ok(lid));
+        }
+    });
+}
+
+#[test]
 pub(crate) fn all_that_are_parked_wake() {
     run(|user| async move {
         let mut lids = Vec::new();
