@@ -154,6 +154,7 @@ impl<'a> Passing<'a> {
     /// The visit is over. Returns the LWP that is, or was, in user mode, and one to be run after it.
     pub(crate) fn end(self) -> (Arc<Lwp>, Option<Arc<Lwp>>) {
         if let Some((lwp, user)) = self.next {
+            self.kernel.sched.set_holds(self.cpu, false);
             let mut st = lwp.lock();
             st.user = Some(user);
             st.on_cpu = None;
@@ -176,6 +177,7 @@ impl<'a> Passing<'a> {
                 self.next = self.kernel.lids.with(lid, hand).flatten();
             }
             if self.next.is_some() {
+                self.kernel.sched.set_holds(cpu, true);
                 return Some(Ok(()));
             }
         }
@@ -221,6 +223,7 @@ impl<'a> Passing<'a> {
             Some((lwp, user)) => {
                 lwp.set_on_since(now);
                 kernel.sched.count_pick(cpu);
+                kernel.sched.set_holds(cpu, false);
                 *cx = Some(user);
                 Some(lwp)
             }

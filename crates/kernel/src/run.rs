@@ -371,8 +371,10 @@ impl Kernel {
         let wait = until.map_or(Wait::Forever, Wait::Until);
         self.sched.forget_ticks(cpu);
         self.machine.poll(cpu, wait, events);
-        if let Some(watched) = watched {
-            self.sched.settle_watched(watched, self.machine.monotonic());
+        let stuck = watched
+            .and_then(|watched| self.sched.settle_watched(watched, self.machine.monotonic()));
+        if let Some(stuck) = stuck {
+            self.machine.kick(stuck);
         }
         self.release_deadlines();
         self.sched.leave_idle();
