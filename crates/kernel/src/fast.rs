@@ -42,9 +42,22 @@ use lwp_abi::time::{ClockId, Timespec};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
+/// Numbers of the calls that can be made on the spot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FastNumbers {
+    /// `_lwp_self`: the LWP's own id.
+    pub own: u16,
+    /// `_lwp_unpark` of one LWP.
+    pub unpark: u16,
+    /// `___lwp_park60`; with a time it is left to the ordinary way.
+    pub park: u16,
+    /// `__clock_gettime50`.
+    pub time: u16,
+}
+
 /// A system call that can be made on the spot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FastCall {
+enum FastCall {
     /// `_lwp_self`.
     Own,
     /// `_lwp_unpark` of one LWP.
@@ -91,8 +104,8 @@ pub(crate) struct Passing<'a> {
 
 /// How an attempt to sleep ended.
 enum Sleeping {
-    /// The LWP is asleep since then, a stamp; its context is lent.
-    Since(u64),
+    /// The LWP is asleep, its context lent.
+    Asleep,
     /// A wake-up was pending, and is consumed.
     Woken,
     /// Its future has something to do first.
@@ -105,7 +118,7 @@ impl FastCalls for Alone<'_> {
         let Some(regs) = cx.as_deref_mut().map(|cx| &mut cx.regs) else {
             return FastEnd::Slow;
         };
-        let Some(call) = kernel.calls.fast(regs) else {
+        let Some(call) = kernel.fast_numbers.call(regs) else {
             return FastEnd::Slow;
         };
         kernel.fast_call(self.lwp, call, regs, |lid| {
@@ -120,7 +133,7 @@ impl FastCalls for Passing<'_> {
         let Some(regs) = cx.as_deref_mut().map(|cx| &mut cx.regs) else {
             return FastEnd::Slow;
         };
-        match kernel.calls.fast(regs) {
+        match kernel.fast_numbers.call(regs) {
             None => FastEnd::Slow,
             Some(FastCall::Park(unpark)) if !self.lwp.flags().intersects(WAKES) => {
                 self.park(cx, unpark)
@@ -190,9 +203,12 @@ impl<'a> Passing<'a> {
         let Some(here) = cx.as_deref_mut() else {
             return FastEnd::Slow;
         };
-        if self.lwp.flags().intersects(DUE) || !kernel.machine.set_aside(here) {
+        if self.lwp.flags().intersects(DUE) {
             return FastEnd::Slow;
         }
+        let Some(now) = kernel.machine.set_aside(here) else {
+            return FastEnd::Slow;
+        };
         if unpark != 0 {
             match self.unpark(unpark) {
                 None => return FastEnd::Slow,
@@ -200,8 +216,8 @@ impl<'a> Passing<'a> {
                 Some(Err(errno)) => return done(cx, Err(errno)),
             }
         }
-        match kernel.fast_sleep(&self.lwp, cx) {
-            Sleeping::Since(now) => self.go_on(cx, now),
+        match kernel.fast_sleep(&self.lwp, cx, now) {
+            Sleeping::Asleep => self.go_on(cx, now),
             Sleeping::Woken => done(cx, Err(Errno::EALREADY)),
             Sleeping::Due if unpark == 0 => FastEnd::Slow,
             // What is due has kicked this vcpu. To suspend is no interruption (`CurLwp::park_wait`).
@@ -260,6 +276,28 @@ fn done(cx: &mut Option<Box<UserCtx>>, result: Result<(), Errno>) -> FastEnd {
         (Some(cx), Err(errno)) => cx.regs.fail(errno),
     }
     FastEnd::Done
+}
+
+impl FastNumbers {
+    /// What the call in `regs` is, if it is one of these. As in dispatch, nine bits of RAX are the number, and the
+    /// low half of a register is an `int`.
+    #[inline]
+    fn call(self, regs: &Regs) -> Option<FastCall> {
+        let int = |register: u64| u32::try_from(register & u64::from(u32::MAX)).ok();
+        let number = u16::try_from(regs.rax & 0x1ff).ok()?;
+        let first = int(regs.rdi)?.cast_signed();
+        if number == self.unpark {
+            Some(FastCall::Unpark(first))
+        } else if number == self.park && regs.rdx == 0 {
+            Some(FastCall::Park(int(regs.r10)?.cast_signed()))
+        } else if number == self.time {
+            Some(FastCall::Time(ClockId::new(first), regs.rsi))
+        } else if number == self.own {
+            Some(FastCall::Own)
+        } else {
+            None
+        }
+    }
 }
 
 /// Whether the LWP of `st` may go to user mode without its future; its park has then succeeded.
@@ -363,8 +401,8 @@ impl Kernel {
         found.unwrap_or(Some(Err(Errno::ESRCH)))
     }
 
-    /// The LWP in `cx`, which has been set aside, goes to sleep in a park.
-    fn fast_sleep(&self, lwp: &Lwp, cx: &mut Option<Box<UserCtx>>) -> Sleeping {
+    /// The LWP in `cx`, which has been set aside at `now`, goes to sleep in a park.
+    fn fast_sleep(&self, lwp: &Lwp, cx: &mut Option<Box<UserCtx>>, now: u64) -> Sleeping {
         let mut st = lwp.lock();
         let flags = lwp.flags();
         if flags.intersects(WAKES) {
@@ -375,7 +413,6 @@ impl Kernel {
         if flags.intersects(DUE) {
             return Sleeping::Due;
         }
-        let now = self.machine.stamp();
         st.sleep_gen += 1;
         st.stat = LwpStat::Sleep;
         st.asleep = Some(SyncObj::Park);
@@ -385,7 +422,7 @@ impl Kernel {
         st.on_cpu = None;
         self.lwpctl_off(&st);
         st.user = cx.take();
-        Sleeping::Since(now)
+        Sleeping::Asleep
     }
 
     /// Puts an LWP taken off the run queue on vcpu `cpu` and returns its context, or leaves it as it is.
