@@ -34,6 +34,9 @@ use std::thread;
 const STACK_BYTES: usize = 1 << 20;
 /// Room for our handlers on an alternate stack, beyond Linux's frame.
 const HANDLER_BYTES: usize = 32 << 10;
+/// A vcpu that was kicked and has not answered is sent another signal after so long: several times what
+/// handling one takes.
+const REPEAT_NANOS: u64 = 20_000;
 const AT_MINSIGSTKSZ: libc::c_ulong = 51;
 
 /// One vcpu.
@@ -206,10 +209,15 @@ impl Inner {
         };
         // Pairs with the swaps to 0 in `enter` and `Poller::sleep`: what the kicker wrote before is
         // seen after them.
-        vcpu.block.pending.swap(1, Ordering::SeqCst);
+        let was_set = vcpu.block.pending.swap(1, Ordering::SeqCst) != 0;
         // Also when it was set: the signal that set it may have come right before a host call that
-        // waits after all, and only another one ends that.
-        if !self.is_current(cpu) {
+        // waits after all, and only another one ends that. But not at once: a vcpu that gets signals as
+        // fast as it handles them does nothing else.
+        let now = u64::try_from(clock::monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let before = vcpu.block.kicked_at.swap(now, Ordering::Relaxed);
+        if was_set && now.saturating_sub(before) < REPEAT_NANOS {
+            vcpu.block.kicked_at.store(before, Ordering::Relaxed);
+        } else if !self.is_current(cpu) {
             let tid = vcpu.tid.load(Ordering::SeqCst);
             if tid != 0 {
                 tgkill(tid, signals::SIG_KICK);
