@@ -42,9 +42,22 @@ use lwp_abi::time::{ClockId, Timespec};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
+/// Numbers of the calls that can be made on the spot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FastNumbers {
+    /// `_lwp_self`: the LWP's own id.
+    pub own: u16,
+    /// `_lwp_unpark` of one LWP.
+    pub unpark: u16,
+    /// `___lwp_park60`; with a time it is left to the ordinary way.
+    pub park: u16,
+    /// `__clock_gettime50`.
+    pub time: u16,
+}
+
 /// A system call that can be made on the spot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FastCall {
+enum FastCall {
     /// `_lwp_self`.
     Own,
     /// `_lwp_unpark` of one LWP.
@@ -91,8 +104,8 @@ pub(crate) struct Passing<'a> {
 
 /// How an attempt to sleep ended.
 enum Sleeping {
-    /// The LWP is asleep since then, a stamp; its context is lent.
-    Since(u64),
+    /// The LWP is asleep, its context lent.
+    Asleep,
     /// A wake-up was pending, and is consumed.
     Woken,
     /// Its future has something to do first.
@@ -105,7 +118,7 @@ impl FastCalls for Alone<'_> {
         let Some(regs) = cx.as_deref_mut().map(|cx| &mut cx.regs) else {
             return FastEnd::Slow;
         };
-        let Some(call) = kernel.calls.fast(regs) else {
+        let Some(call) = kernel.fast_numbers.call(regs) else {
             return FastEnd::Slow;
         };
         kernel.fast_call(self.lwp, call, regs, |lid| {
@@ -120,7 +133,7 @@ impl FastCalls for Passing<'_> {
         let Some(regs) = cx.as_deref_mut().map(|cx| &mut cx.regs) else {
             return FastEnd::Slow;
         };
-        match kernel.calls.fast(regs) {
+        match kernel.fast_numbers.call(regs) {
             None => FastEnd::Slow,
             Some(FastCall::Park(unpark)) if !self.lwp.flags().intersects(WAKES) => {
                 self.park(cx, unpark)
@@ -154,6 +167,7 @@ impl<'a> Passing<'a> {
     /// The visit is over. Returns the LWP that is, or was, in user mode, and one to be run after it.
     pub(crate) fn end(self) -> (Arc<Lwp>, Option<Arc<Lwp>>) {
         if let Some((lwp, user)) = self.next {
+            self.kernel.sched.set_holds(self.cpu, false);
             let mut st = lwp.lock();
             st.user = Some(user);
             st.on_cpu = None;
@@ -166,17 +180,17 @@ impl<'a> Passing<'a> {
     fn unpark(&mut self, lid: i32) -> Option<Result<(), Errno>> {
         if self.next.is_none() && self.kernel.sched.may_hold(self.cpu) {
             let cpu = self.cpu;
-            match self.last.take_if(|last| last.lid().raw() == lid) {
-                Some(last) => match take_in_hand(&last, cpu) {
+            if let Some(last) = self.last.take_if(|last| last.lid().raw() == lid) {
+                match take_in_hand(&last, cpu) {
                     Some(user) => self.next = Some((last, user)),
                     None => self.last = Some(last),
-                },
-                None => {
-                    let hand = |lwp: &Arc<Lwp>| Some((Arc::clone(lwp), take_in_hand(lwp, cpu)?));
-                    self.next = self.kernel.lids.with(lid, hand).flatten();
                 }
+            } else {
+                let hand = |lwp: &Arc<Lwp>| Some((Arc::clone(lwp), take_in_hand(lwp, cpu)?));
+                self.next = self.kernel.lids.with(lid, hand).flatten();
             }
             if self.next.is_some() {
+                self.kernel.sched.set_holds(cpu, true);
                 return Some(Ok(()));
             }
         }
@@ -189,9 +203,12 @@ impl<'a> Passing<'a> {
         let Some(here) = cx.as_deref_mut() else {
             return FastEnd::Slow;
         };
-        if self.lwp.flags().intersects(DUE) || !kernel.machine.set_aside(here) {
+        if self.lwp.flags().intersects(DUE) {
             return FastEnd::Slow;
         }
+        let Some(now) = kernel.machine.set_aside(here) else {
+            return FastEnd::Slow;
+        };
         if unpark != 0 {
             match self.unpark(unpark) {
                 None => return FastEnd::Slow,
@@ -199,8 +216,8 @@ impl<'a> Passing<'a> {
                 Some(Err(errno)) => return done(cx, Err(errno)),
             }
         }
-        match kernel.fast_sleep(&self.lwp, cx) {
-            Sleeping::Since(now) => self.go_on(cx, now),
+        match kernel.fast_sleep(&self.lwp, cx, now) {
+            Sleeping::Asleep => self.go_on(cx, now),
             Sleeping::Woken => done(cx, Err(Errno::EALREADY)),
             Sleeping::Due if unpark == 0 => FastEnd::Slow,
             // What is due has kicked this vcpu. To suspend is no interruption (`CurLwp::park_wait`).
@@ -222,6 +239,7 @@ impl<'a> Passing<'a> {
             Some((lwp, user)) => {
                 lwp.set_on_since(now);
                 kernel.sched.count_pick(cpu);
+                kernel.sched.set_holds(cpu, false);
                 *cx = Some(user);
                 Some(lwp)
             }
@@ -260,6 +278,28 @@ fn done(cx: &mut Option<Box<UserCtx>>, result: Result<(), Errno>) -> FastEnd {
     FastEnd::Done
 }
 
+impl FastNumbers {
+    /// What the call in `regs` is, if it is one of these. As in dispatch, nine bits of RAX are the number, and the
+    /// low half of a register is an `int`.
+    #[inline]
+    fn call(self, regs: &Regs) -> Option<FastCall> {
+        let int = |register: u64| u32::try_from(register & u64::from(u32::MAX)).ok();
+        let number = u16::try_from(regs.rax & 0x1ff).ok()?;
+        let first = int(regs.rdi)?.cast_signed();
+        if number == self.unpark {
+            Some(FastCall::Unpark(first))
+        } else if number == self.park && regs.rdx == 0 {
+            Some(FastCall::Park(int(regs.r10)?.cast_signed()))
+        } else if number == self.time {
+            Some(FastCall::Time(ClockId::new(first), regs.rsi))
+        } else if number == self.own {
+            Some(FastCall::Own)
+        } else {
+            None
+        }
+    }
+}
+
 /// Whether the LWP of `st` may go to user mode without its future; its park has then succeeded.
 pub(crate) fn enterable(lwp: &Lwp, st: &LwpSt) -> bool {
     st.user.is_some() && !lwp.flags().intersects(DUE)
@@ -285,6 +325,15 @@ fn take_in_hand(lwp: &Lwp, cpu: CpuId) -> Option<Box<UserCtx>> {
     st.user.take()
 }
 
+/// A park of the current LWP that finds a wake-up pending.
+fn consume_wake(lwp: &Lwp) -> Result<(), Errno> {
+    // With the lock, as everywhere; nobody but this LWP takes them away.
+    let st = lwp.lock();
+    lwp.clear_flags(WAKES);
+    drop(st);
+    Err(Errno::EALREADY)
+}
+
 impl Kernel {
     /// A call that does not sleep; `unpark` unparks.
     fn fast_call(
@@ -302,9 +351,9 @@ impl Kernel {
             FastCall::Unpark(lid) => unpark(lid),
             FastCall::Time(clock, to) => self.fast_time(clock, to),
             FastCall::Park(_) if !lwp.flags().intersects(WAKES) => None,
-            FastCall::Park(0) => Some(self.fast_wake(lwp)),
+            FastCall::Park(0) => Some(consume_wake(lwp)),
             FastCall::Park(lid) => match unpark(lid) {
-                Some(Ok(())) => Some(self.fast_wake(lwp)),
+                Some(Ok(())) => Some(consume_wake(lwp)),
                 other => other,
             },
         };
@@ -325,15 +374,6 @@ impl Kernel {
         };
         let stored = self.machine.copyout(Timespec::from(time).as_bytes(), to);
         Some(stored.map_err(|_| Errno::EFAULT))
-    }
-
-    /// A park of the current LWP that finds a wake-up pending.
-    fn fast_wake(&self, lwp: &Lwp) -> Result<(), Errno> {
-        // With the lock, as everywhere; nobody but this LWP takes them away.
-        let st = lwp.lock();
-        lwp.clear_flags(WAKES);
-        drop(st);
-        Err(Errno::EALREADY)
     }
 
     /// [`Kernel::unpark`], unless waking the LWP takes more than a place in the run queue of `cpu`.
@@ -361,8 +401,8 @@ impl Kernel {
         found.unwrap_or(Some(Err(Errno::ESRCH)))
     }
 
-    /// The LWP in `cx`, which has been set aside, goes to sleep in a park.
-    fn fast_sleep(&self, lwp: &Lwp, cx: &mut Option<Box<UserCtx>>) -> Sleeping {
+    /// The LWP in `cx`, which has been set aside at `now`, goes to sleep in a park.
+    fn fast_sleep(&self, lwp: &Lwp, cx: &mut Option<Box<UserCtx>>, now: u64) -> Sleeping {
         let mut st = lwp.lock();
         let flags = lwp.flags();
         if flags.intersects(WAKES) {
@@ -373,7 +413,6 @@ impl Kernel {
         if flags.intersects(DUE) {
             return Sleeping::Due;
         }
-        let now = self.machine.stamp();
         st.sleep_gen += 1;
         st.stat = LwpStat::Sleep;
         st.asleep = Some(SyncObj::Park);
@@ -383,7 +422,7 @@ impl Kernel {
         st.on_cpu = None;
         self.lwpctl_off(&st);
         st.user = cx.take();
-        Sleeping::Since(now)
+        Sleeping::Asleep
     }
 
     /// Puts an LWP taken off the run queue on vcpu `cpu` and returns its context, or leaves it as it is.

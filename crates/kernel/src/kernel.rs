@@ -2,6 +2,7 @@
 
 use crate::callout::{Call, CalloutId, Callouts};
 use crate::events::{Events, Listener};
+use crate::fast::FastNumbers;
 use crate::itimer::Itimers;
 use crate::lids::Lids;
 use crate::machine::Machine;
@@ -41,6 +42,8 @@ pub struct Kernel {
     pub machine: Arc<dyn Machine>,
     /// Above.
     pub(crate) calls: Arc<dyn Personality>,
+    /// What [`Personality::fast_numbers`] said.
+    pub(crate) fast_numbers: FastNumbers,
     /// The process.
     pub proc: Proc,
     /// LWPs by id.
@@ -91,6 +94,7 @@ impl Kernel {
         let ncpu = machine.ncpu();
         Arc::new_cyclic(|me| Self {
             machine,
+            fast_numbers: calls.fast_numbers(),
             calls,
             proc: Proc::new(pid, config.maxlwp),
             lids: Lids::new(),

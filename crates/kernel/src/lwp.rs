@@ -270,7 +270,7 @@ impl CurLwp {
     /// The current LWP around `lwp`, about to start in `ctx`.
     pub(crate) fn new(kernel: &Arc<Kernel>, lwp: &Arc<Lwp>, mut ctx: UserCtx) -> Self {
         ctx.answer = Answer {
-            number: kernel.calls.own_id(),
+            number: u64::from(kernel.fast_numbers.own),
             value: u64::from(lwp.lid().raw().unsigned_abs()),
         };
         Self {

@@ -49,13 +49,10 @@ pub trait UserMode {
         }
     }
 
-    /// As [`UserMode::switch_out`], if that takes neither memory nor time; else `false`, and nothing has
-    /// changed. For [`FastCalls`] only. Afterwards the state is [`Fpu::is_plain`], and the guest may go on
+    /// As [`UserMode::switch_out`], if that takes neither memory nor time, and the [`Clocks::stamp`] of the moment;
+    /// else `None`, and nothing has changed. For [`FastCalls`] only. Afterwards the state is [`Fpu::is_plain`], and the guest may go on
     /// all the same.
-    fn set_aside(&self, cx: &mut UserCtx) -> bool {
-        self.switch_out(cx);
-        cx.fpu.is_plain()
-    }
+    fn set_aside(&self, cx: &mut UserCtx) -> Option<u64>;
 
     /// Takes all FP state of `cx` out of this vcpu's registers, so that another LWP can run here and
     /// this one elsewhere.
@@ -97,8 +94,7 @@ pub trait FastCalls {
     ///
     /// The machine may call this where there is no libc: with thread-local storage, and so with the
     /// allocator, that is the guest's. Of the machine's own methods only [`UserMode::set_aside`],
-    /// [`Memory::copyout`], [`Memory::store_u32`], [`Clocks::monotonic`], [`Clocks::realtime`] and
-    /// [`Clocks::stamp`] may be called from here. `crates/machine/tests/fast_calls.rs` looks at what the
+    /// [`Memory::copyout`], [`Memory::store_u32`], [`Clocks::monotonic`] and [`Clocks::realtime`] may be called from here. `crates/machine/tests/fast_calls.rs` looks at what the
     /// compiler has made of it.
     fn fast_call(&mut self, cx: &mut Option<Box<UserCtx>>) -> FastEnd;
 }

@@ -16,9 +16,9 @@
 //! Sources: `kern_synch.c: mi_switch`, `kern_lwp.c: lwp_userret`; design section 4.
 
 use crate::callout::Call;
-use crate::ctx::{Fault, FaultKind, Regs, Trap};
+use crate::ctx::{Fault, FaultKind, Trap};
 use crate::events::What;
-use crate::fast::{Alone, FastCall, Passing, enterable};
+use crate::fast::{Alone, FastNumbers, Passing, enterable};
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
@@ -83,12 +83,8 @@ pub trait Personality: Send + Sync + 'static {
     /// Makes the call in `l.ctx.regs`. The caller stores the result in the registers.
     fn syscall<'a>(&'a self, l: &'a mut CurLwp) -> Outcome<'a>;
 
-    /// What the call in `regs` is, if it can be made on the spot. Looks at nothing but the registers
-    /// ([`crate::machine::FastCalls`]).
-    fn fast(&self, regs: &Regs) -> Option<FastCall>;
-
-    /// The number of the call that returns the LWP's own id ([`FastCall::Own`]).
-    fn own_id(&self) -> u64;
+    /// Which calls the kernel may make on the spot.
+    fn fast_numbers(&self) -> FastNumbers;
 }
 
 /// The life of an LWP in user mode and the kernel, until it is gone.
@@ -371,8 +367,10 @@ impl Kernel {
         let wait = until.map_or(Wait::Forever, Wait::Until);
         self.sched.forget_ticks(cpu);
         self.machine.poll(cpu, wait, events);
-        if let Some(watched) = watched {
-            self.sched.settle_watched(watched, self.machine.monotonic());
+        let stuck = watched
+            .and_then(|watched| self.sched.settle_watched(watched, self.machine.monotonic()));
+        if let Some(stuck) = stuck {
+            self.machine.kick(stuck);
         }
         self.release_deadlines();
         self.sched.leave_idle();

@@ -125,7 +125,7 @@ pub(crate) struct Tick {
     pub(crate) preempt: bool,
 }
 
-/// A `next` slot of another vcpu that a vcpu about to wait has an eye on.
+/// A `next` slot of another vcpu, or what it has at hand, that a vcpu about to wait has an eye on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watched {
     cpu: CpuId,
@@ -146,6 +146,8 @@ struct Cpu {
     len: AtomicUsize,
     /// An LWP runs here; otherwise this vcpu looks at `rq` before it waits, and needs no tick.
     is_busy: AtomicBool,
+    /// The LWP that runs here keeps another at hand, off the queue ([`crate::fast`]); only this vcpu writes it.
+    holds: AtomicBool,
     /// When the last LWP left, a stamp, if the vcpu has not waited since; else 0.
     left_at: AtomicU64,
     /// LWPs that have come to run here; only this vcpu writes it.
@@ -196,6 +198,7 @@ impl Sched {
             rq: SpinMutex::new(Rank::Run, RunQueue::default()),
             len: AtomicUsize::new(0),
             is_busy: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
             left_at: AtomicU64::new(0),
             picks: AtomicU64::new(0),
             quantum_due: AtomicU64::new(0),
@@ -301,6 +304,12 @@ impl Sched {
         cpu.len.load(Ordering::Relaxed) == 0
             && is_set(&cpu.quantum_due)
             && (is_set(&cpu.handoff_due) || !self.has_help())
+    }
+
+    /// The LWP on vcpu `here` keeps one at hand, or no longer does. A vcpu that becomes idle in the very
+    /// moment between [`Sched::may_hold`] and this does not see it; then the end of the quantum is what helps.
+    pub(crate) fn set_holds(&self, here: CpuId, holds: bool) {
+        self.cpus[here].holds.store(holds, Ordering::Relaxed);
     }
 
     /// An LWP comes to run on vcpu `here` that was on no queue.
@@ -491,10 +500,10 @@ impl Sched {
         let is_left = |index: CpuId| {
             let cpu = &self.cpus[index];
             index != here
-                && cpu.len.load(Ordering::Relaxed) > 0
                 && cpu.is_busy.load(Ordering::Relaxed)
                 && cpu.handoff_due.load(Ordering::Relaxed) == 0
-                && cpu.rq.lock().next.is_some()
+                && (cpu.holds.load(Ordering::Relaxed)
+                    || cpu.len.load(Ordering::Relaxed) > 0 && cpu.rq.lock().next.is_some())
         };
         let index = (0..self.cpus.len()).find(|&index| is_left(index))?;
         let cpu = &self.cpus[index];
@@ -505,15 +514,21 @@ impl Sched {
         Some(Watched { cpu: index, due })
     }
 
-    /// Ends what [`Sched::watch_next`] began, at `now`, which may be before its time.
-    pub(crate) fn settle_watched(&self, watched: Watched, now: Duration) {
+    /// Ends what [`Sched::watch_next`] began, at `now`, which may be before its time. Returns the vcpu that is to
+    /// come into the kernel, where it lets go of the LWP it still has at hand.
+    #[must_use]
+    pub(crate) fn settle_watched(&self, watched: Watched, now: Duration) -> Option<CpuId> {
         let cpu = &self.cpus[watched.cpu];
         let is_mine =
             cpu.handoff_due
                 .compare_exchange(watched.due, 0, Ordering::Relaxed, Ordering::Relaxed);
-        if is_mine.is_ok() && nanos(now) >= watched.due {
-            let _whoever_picks_next_finds_it = Self::settle_handoff(cpu);
+        if is_mine.is_err() || nanos(now) < watched.due {
+            return None;
         }
+        let is_stuck =
+            cpu.picks.load(Ordering::Relaxed) == cpu.handoff_picks.load(Ordering::Relaxed);
+        let _whoever_picks_next_finds_it = Self::settle_handoff(cpu);
+        (is_stuck && cpu.holds.load(Ordering::Relaxed)).then_some(watched.cpu)
     }
 
     /// Lets others have the LWP in the `next` slot, if there is one.
@@ -548,6 +563,7 @@ impl Sched {
             each.len.store(0, Ordering::SeqCst);
             each.quantum_due.store(0, Ordering::Relaxed);
             each.handoff_due.store(0, Ordering::Relaxed);
+            each.holds.store(false, Ordering::Relaxed);
         }
         self.idle.store(0, Ordering::SeqCst);
         self.started.store(1, Ordering::SeqCst);

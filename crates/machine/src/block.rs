@@ -65,6 +65,8 @@ pub(crate) struct Block {
     /// The host has `wrfsbase` and lets us use it.
     pub(crate) fsgsbase: AtomicU8,
 
+    /// When a kick's signal was sent last, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) kicked_at: AtomicU64,
     /// A trap flag of the guest's has fired inside the entry stub: the next one, in the guest, comes
     /// one instruction too early and is dropped.
     pub(crate) stepping: AtomicBool,
@@ -108,6 +110,7 @@ impl Block {
             mxcsr: AtomicU32::new(MXCSR_UNKNOWN),
             host_mxcsr: HOST_MXCSR,
             fsgsbase: AtomicU8::new(0),
+            kicked_at: AtomicU64::new(0),
             stepping: AtomicBool::new(false),
             slow: AtomicU64::new(0),
             kicks: AtomicU64::new(0),

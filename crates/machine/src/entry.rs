@@ -278,15 +278,14 @@ global_asm!(
     "    mov [r11 + {rsp}], rsp",
     "    mov rsp, gs:[{b_host_rsp}]",
     "    mov [r11 + {rax}], rax",
-    "    pushfq",
-    "    pop rax",
-    "    mov [r11 + {rflags}], rax",
-    "    mov [r11 + {r11}], rax",
     "    mov [r11 + {rip}], rcx",
     "    mov [r11 + {rcx}], rcx",
+    "    pushfq",
+    "    pop rcx",
+    "    mov [r11 + {rflags}], rcx",
+    "    mov [r11 + {r11}], rcx",
     // A call that is always answered in the same way: nothing else need be saved.
-    "    mov rcx, [r11 + {rax}]",
-    "    cmp rcx, [r11 + {answer_number}]",
+    "    cmp rax, [r11 + {answer_number}]",
     "    je 9f",
     "22: mov [r11 + {rbx}], rbx",
     "    mov [r11 + {rdx}], rdx",
@@ -317,7 +316,7 @@ global_asm!(
     "    movaps [r11 + {xmm} + 224], xmm14",
     "    movaps [r11 + {xmm} + 240], xmm15",
     "    inc qword ptr gs:[{b_fast}]",
-    "    test eax, {hates}",
+    "    test ecx, {hates}",
     "    jnz 4f",
     // Fast calls: the host's stack, the guest's FS and MXCSR, the context complete but for MXCSR. The
     // callee-saved registers still hold the guest's values, and so they do when the function returns.
@@ -376,15 +375,15 @@ global_asm!(
     "8:  stmxcsr [rdi + {mxcsr}]",
     "    jmp lwp_entry_first",
     // The answer, if calls are made on the spot and the guest can go on where it is. r11 is the context, the
-    // context's RSP, RAX, RCX, R11, RIP and flags are what the guest had, and eax its flags; other registers
+    // context's RSP, RAX, RCX, R11, RIP and flags are what the guest had, and ecx its flags; other registers
     // are the guest's still, so that an interrupted answer begins anew as any other call.
     "9:  cmp qword ptr gs:[{b_visit}], 0",
     "    je 22b",
-    "    mov ecx, {bound_high}",
-    "    shl rcx, 32",
-    "    cmp [r11 + {rip}], rcx",
+    "    mov eax, {bound_high}",
+    "    shl rax, 32",
+    "    cmp [r11 + {rip}], rax",
     "    jae 22b",
-    "    test eax, {rare}",
+    "    test ecx, {rare}",
     "    jnz 22b",
     "    inc qword ptr gs:[{b_fast}]",
     ".globl lwp_answer_first",
@@ -393,8 +392,8 @@ global_asm!(
     "    cmp dword ptr gs:[{b_pending}], 0",
     "    jne lwp_answer_abort",
     // Success: carry clear.
-    "    and eax, -2",
-    "    mov ecx, eax",
+    "    and ecx, -2",
+    "    mov eax, ecx",
     "    shr ecx, 11",
     "    and ecx, 1",
     "    mov ah, al",
@@ -420,7 +419,7 @@ global_asm!(
     "    mov r11, gs:[{b_cx}]",
     "    mov rsp, gs:[{b_host_rsp}]",
     "    dec qword ptr gs:[{b_fast}]",
-    "    mov rax, [r11 + {rflags}]",
+    "    mov rcx, [r11 + {rflags}]",
     "    jmp 22b",
     // Parked, or a context that cannot be entered: the context needs nothing more.
     "7:  cmp eax, {fast_stuck}",

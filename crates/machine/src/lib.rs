@@ -324,8 +324,8 @@ impl UserMode for HostMachine {
         Some(Self::left(block, left))
     }
 
-    fn set_aside(&self, cx: &mut UserCtx) -> bool {
-        fpu::set_aside(cx)
+    fn set_aside(&self, cx: &mut UserCtx) -> Option<u64> {
+        fpu::set_aside(cx).then(clock::stamp)
     }
 
     fn enter(&self, cx: &mut UserCtx) -> Trap {

@@ -34,6 +34,9 @@ use std::thread;
 const STACK_BYTES: usize = 1 << 20;
 /// Room for our handlers on an alternate stack, beyond Linux's frame.
 const HANDLER_BYTES: usize = 32 << 10;
+/// A vcpu that was kicked and has not answered is sent another signal after so long: several times what
+/// handling one takes.
+const REPEAT_NANOS: u64 = 20_000;
 const AT_MINSIGSTKSZ: libc::c_ulong = 51;
 
 /// One vcpu.
@@ -208,16 +211,28 @@ impl Inner {
         };
         // Pairs with the swaps to 0 in `enter` and `Poller::sleep`: what the kicker wrote before is
         // seen after them.
-        vcpu.block.pending.swap(1, Ordering::SeqCst);
+        let was_set = vcpu.block.pending.swap(1, Ordering::SeqCst) != 0;
         if self.is_current(cpu) {
             return;
         }
+        // Also when it was set: the signal that set it may have come right before a host call that
+        // waits after all, and only another one ends that. But not at once: a vcpu that gets signals as
+        // fast as it handles them does nothing else.
+        let now = u64::try_from(clock::monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let before = vcpu.block.kicked_at.load(Ordering::Relaxed);
+        if was_set && now.saturating_sub(before) < REPEAT_NANOS {
+            return;
+        }
+        vcpu.block.kicked_at.store(now, Ordering::Relaxed);
         let tid = vcpu.tid.load(Ordering::SeqCst);
-        // Also when `pending` was set: the signal that set it may have come right before a host call that
-        // waits after all, and only another one ends that. But one at a time: they queue, and Linux has
-        // room for so many of a user. Pairs with the store in `signals::on_outside`.
-        if tid != 0 && vcpu.block.kicked.swap(tid, Ordering::SeqCst) != tid {
-            tgkill(tid, signals::SIG_KICK);
+        // And one at a time: they queue, and Linux has room for so many of a user. Pairs with the store in
+        // `signals::on_outside`.
+        if tid != 0
+            && vcpu.block.kicked.swap(tid, Ordering::SeqCst) != tid
+            && !tgkill(tid, signals::SIG_KICK)
+        {
+            // There was no room for it, or the thread is gone: the next one tries again.
+            vcpu.block.kicked.store(0, Ordering::SeqCst);
         }
     }
 
@@ -436,11 +451,12 @@ fn gettid() -> i32 {
     unsafe { libc::gettid() }
 }
 
-fn tgkill(tid: i32, signo: i32) {
+/// `false`: Linux has no room for the signal, or the thread has just ended.
+fn tgkill(tid: i32, signo: i32) -> bool {
     // SAFETY: has no effects.
     let pid = unsafe { libc::getpid() };
-    // SAFETY: a signal of ours to a thread of ours; if it has just ended, nothing happens.
-    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signo) };
+    // SAFETY: a signal of ours to a thread of ours.
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signo) == 0 }
 }
 
 fn futex_wait(word: &AtomicU32, value: u32) {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Where it begins: parts of names, of which all must be found in one name.
-const ROOTS: [&[&str]; 11] = [
+const ROOTS: [&[&str]; 9] = [
     &["lwp_fast_call"],
     &["Passing", "FastCalls", "fast_call"],
     &["Alone", "FastCalls", "fast_call"],
@@ -20,8 +20,6 @@ const ROOTS: [&[&str]; 11] = [
     &["HostMachine", "Memory", "store_u32"],
     &["HostMachine", "Clocks", "monotonic"],
     &["HostMachine", "Clocks", "realtime"],
-    &["HostMachine", "Clocks", "stamp"],
-    &["Unix", "Personality", "fast"],
     &["Fair", "Policy", "pick"],
 ];
 

@@ -109,6 +109,11 @@ impl UserMode for SimMachine {
 
     fn switch_out(&self, _: &mut UserCtx) {}
 
+    fn set_aside(&self, cx: &mut UserCtx) -> Option<u64> {
+        // Nothing is ever in registers here.
+        cx.fpu.is_plain().then(|| self.stamp())
+    }
+
     fn fpu_image(&self, cx: &mut UserCtx) -> Fxsave {
         let mut image = [0; 512];
         image[..2].copy_from_slice(&cx.fpu.fcw.to_le_bytes());

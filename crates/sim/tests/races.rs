@@ -176,13 +176,13 @@ fn hand_off_against_everything_else() {
                         1 => user.unpark(partner).await,
                         2 => user.wakeup(partner).await,
                         _ => match user.suspend(partner).await {
-                            Ok(_) => user.resume(partner).await,
+                            Ok(()) => user.resume(partner).await,
                             failed => failed,
                         },
                     };
                     // It may be gone already; or awake.
                     assert!(
-                        matches!(done, Ok(_) | Err(Errno::ESRCH | Errno::ENODEV)),
+                        matches!(done, Ok(()) | Err(Errno::ESRCH | Errno::ENODEV)),
                         "{done:?}"
                     );
                 }

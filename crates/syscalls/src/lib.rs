@@ -49,9 +49,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use lwp_abi::errno::Errno;
 use lwp_abi::nr;
 use lwp_abi::signal::{SI_USER, Siginfo, Signo};
-use lwp_abi::time::ClockId;
-use lwp_kernel::ctx::Regs;
-use lwp_kernel::fast::FastCall;
+use lwp_kernel::fast::FastNumbers;
 use lwp_kernel::{CurLwp, Outcome, Personality, SysResult};
 use std::sync::{Arc, RwLock};
 
@@ -175,18 +173,12 @@ impl Personality for Unix {
         }
     }
 
-    fn own_id(&self) -> u64 {
-        u64::from(nr::SYS_LWP_SELF)
-    }
-
-    fn fast(&self, regs: &Regs) -> Option<FastCall> {
-        let args = Args::new(regs);
-        match u16::try_from(regs.rax % u64::from(nr::SYS_NSYSENT)).ok()? {
-            nr::SYS_LWP_SELF => Some(FastCall::Own),
-            nr::SYS_LWP_UNPARK => Some(FastCall::Unpark(args.int(0))),
-            nr::SYS_LWP_PARK60 if args.ptr(2) == 0 => Some(FastCall::Park(args.int(3))),
-            nr::SYS_CLOCK_GETTIME50 => Some(FastCall::Time(ClockId::new(args.int(0)), args.ptr(1))),
-            _ => None,
+    fn fast_numbers(&self) -> FastNumbers {
+        FastNumbers {
+            own: nr::SYS_LWP_SELF,
+            unpark: nr::SYS_LWP_UNPARK,
+            park: nr::SYS_LWP_PARK60,
+            time: nr::SYS_CLOCK_GETTIME50,
         }
     }
 }

@@ -120,7 +120,7 @@ impl FastCalls for Script<'_> {
         match self.end {
             FastEnd::Slow => return FastEnd::Slow,
             FastEnd::Done => cx.regs.succeed(7, 9),
-            FastEnd::Switched | FastEnd::Parked if !self.machine.set_aside(cx) => {
+            FastEnd::Switched | FastEnd::Parked if self.machine.set_aside(cx).is_none() => {
                 return FastEnd::Slow;
             }
             FastEnd::Switched => {
