@@ -11,6 +11,7 @@
 //! 3. Nothing is written outside the target directory.
 
 mod bundle;
+mod conform;
 mod esbuild;
 mod go;
 mod guests;
@@ -71,6 +72,11 @@ const SUITES: &[Suite] = &[
         name: "guests",
         about: "guest programs with 1, 2 and 8 vcpus; lwp demo",
         run: guests::suite,
+    },
+    Suite {
+        name: "conform",
+        about: "lwp conform with 1, 2 and 8 vcpus",
+        run: conform::suite,
     },
     Suite {
         name: "esbuild",
