@@ -42,6 +42,7 @@ const CHECKS: &[Check] = &[
     ("fork/lwp", fork_in_another_lwp),
     ("fork/many", forks_while_others_run),
     ("L-281", vfork_blocks_its_caller_only),
+    ("L-281/others", vfork_waits_for_its_own_child_only),
     ("L-282", vfork_child_has_its_lid),
     ("L-283", exec_leaves_one_lwp),
     ("L-283/mask", exec_keeps_the_mask),
@@ -256,6 +257,30 @@ fn vfork_blocks_its_caller_only() -> Verdict {
     ensure_eq!(process::wait(child)?.code(), Some(9));
     STOP.set(1);
     spinning.join()?;
+    Ok(())
+}
+
+fn vfork_waits_for_its_own_child_only() -> Verdict {
+    let (read, write) = process::pipe()?;
+    let (read_other, write_other) = process::pipe()?;
+    let task = spawn(move || match sys::raw::<{ SYS_VFORK }>([0; 6]).result() {
+        Ok(0) => {
+            let _ = process::read(read, &mut [0]);
+            process::exit(9)
+        }
+        other => other,
+    });
+    sysctl::until_asleep(task.lid, "vfork")?;
+    // Forked while the other's child runs, and lives on when that ends.
+    let other = process::spawn_child(|| {
+        let _ = process::read(read_other, &mut [0]);
+        8
+    })?;
+    process::write(write, b"x")?;
+    let child = low(task.join()??);
+    ensure_eq!(process::wait(child)?.code(), Some(9));
+    process::write(write_other, b"x")?;
+    ensure_eq!(process::wait(other)?.code(), Some(8));
     Ok(())
 }
 

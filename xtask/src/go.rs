@@ -94,19 +94,9 @@ impl Go {
 
     /// `go test` with all that it writes below the target directory, and nothing fetched.
     fn command(&self, project: &Project) -> Command {
-        let mut go = Command::new(&self.go);
+        let mut go = setup::go_command(project, &self.go);
         go.args(["test", "-v", "-count=1", TEST_LIMIT, "./..."])
             .current_dir(project.source("xtask/setup/gotest"));
-        go.env("GOCACHE", project.target("go/cache"))
-            .env("GOPATH", project.target("go/path"));
-        go.env("GOENV", "off")
-            .env("GOFLAGS", "")
-            .env("GOWORK", "off")
-            .env("GOTELEMETRY", "off");
-        go.env("GOTOOLCHAIN", "local")
-            .env("GOPROXY", "off")
-            .env("CGO_ENABLED", "0");
-        go.env("GOARCH", "amd64");
         go
     }
 }

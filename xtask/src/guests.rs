@@ -1,4 +1,5 @@
-//! The guests suite: every program of `guests/` with 1, 2 and 8 vcpus.
+//! The guests suite: every program of `guests/` with 1, 2 and 8 vcpus, and with 2 once more without the
+//! system calls that are made on the spot.
 //!
 //! A guest that checks something prints `ok NAME` or `FAIL NAME WHY` for each check and ends with
 //! exit status 0 if all are ok. One that only does something has to end with 0. All say something:
@@ -25,6 +26,8 @@ pub(crate) fn suite(project: &Project, report: &mut Report) {
         let runner = Runner::new(lwp.clone()).vcpus(vcpus);
         all(project, report, &runner, &format!("{vcpus} vcpus"));
     }
+    let slow = Runner::new(lwp.clone()).vcpus(2).option("--no-fast-calls");
+    all(project, report, &slow, "2 vcpus, no fast calls");
     report.check("lwp demo", || demo(project, &lwp));
 }
 

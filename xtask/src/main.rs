@@ -10,10 +10,12 @@
 //! 2. Every guest runs under a time limit, in its own process group, which is killed at the end.
 //! 3. Nothing is written outside the target directory.
 
+mod barrage;
 mod bundle;
 mod conform;
 mod esbuild;
 mod go;
+mod gostd;
 mod guests;
 mod layouts;
 mod project;
@@ -28,6 +30,7 @@ use clap::{Parser, Subcommand};
 use project::Project;
 use report::Report;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// One group of checks that can be run alone.
 struct Suite {
@@ -79,6 +82,11 @@ const SUITES: &[Suite] = &[
         run: conform::suite,
     },
     Suite {
+        name: "barrage",
+        about: "a million random calls from 64 LWPs",
+        run: barrage::suite,
+    },
+    Suite {
         name: "esbuild",
         about: "bundles as esbuild for Linux does; serves HTTP",
         run: esbuild::suite,
@@ -87,6 +95,11 @@ const SUITES: &[Suite] = &[
         name: "go",
         about: "go test -exec 'lwp run'",
         run: go::suite,
+    },
+    Suite {
+        name: "go-std",
+        about: "tests of Go's own library, against their Linux build",
+        run: gostd::suite,
     },
     Suite {
         name: "layouts",
@@ -120,6 +133,17 @@ enum Task {
         #[arg(long, default_value_t = 50)]
         runs: u32,
     },
+    /// Runs the tests of Go's own library, built for NetBSD, and compares them with their Linux build.
+    GoStd(gostd::Options),
+    /// Makes random calls from 64 LWPs on 2 vcpus: none may crash, hang, or leave anything behind.
+    Barrage {
+        /// How many calls.
+        #[arg(long, default_value_t = 10_000_000)]
+        calls: u64,
+        /// From where the random numbers come.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn suite_names() -> Vec<&'static str> {
@@ -146,6 +170,15 @@ fn perform(task: Task) -> Result<ExitCode, String> {
         }
         Task::Test { only, list: false } => test(&only),
         Task::Soak { runs } => soak(runs),
+        Task::GoStd(options) => {
+            let is_well = gostd::task(&Project::open()?, options)?;
+            Ok(if is_well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Task::Barrage { calls, seed } => long_barrage(calls, seed),
     }
 }
 
@@ -158,6 +191,14 @@ fn test(only: &[String]) -> Result<ExitCode, String> {
             (suite.run)(&project, &mut report);
         }
     }
+    Ok(report.finish())
+}
+
+fn long_barrage(calls: u64, seed: u64) -> Result<ExitCode, String> {
+    let project = Project::open()?;
+    let mut report = Report::default();
+    report.begin("barrage", "random calls from 64 LWPs");
+    barrage::calls(&project, &mut report, seed, calls, Duration::from_hours(1));
     Ok(report.finish())
 }
 

@@ -66,7 +66,8 @@ impl Runner {
             .join(" "))
     }
 
-    fn words(&self) -> impl Iterator<Item = OsString> {
+    /// The words before the program.
+    pub(crate) fn words(&self) -> impl Iterator<Item = OsString> {
         let lwp = [self.lwp.clone().into(), "run".into()];
         self.before
             .iter()

@@ -64,6 +64,47 @@ pub(crate) fn go(project: &Project) -> Result<PathBuf, String> {
         .ok_or_else(|| "the Go package holds no go/bin/go".to_owned())
 }
 
+/// Makes sure that the test programs of Go's library, which are built as they are needed, are those of
+/// the toolchain that is pinned.
+///
+/// # Errors
+/// The directory cannot be made.
+pub(crate) fn go_std(project: &Project) -> Result<PathBuf, String> {
+    let lock = read(&project.source("xtask/setup/pip/requirements.txt"))?;
+    fetched(&project.cache("go-std"), &lock, |_| Ok(()))
+}
+
+/// `go`, with all that it writes below the target directory, and nothing fetched.
+pub(crate) fn go_command(project: &Project, go: &Path) -> Command {
+    let mut command = Command::new(go);
+    go_environment(project, &mut command);
+    command
+}
+
+/// Sets what Go's commands, and the tests that start them, read from their environment.
+pub(crate) fn go_environment(project: &Project, command: &mut Command) {
+    command
+        .env("GOCACHE", project.cache("go-build"))
+        .env("GOPATH", project.target("go/path"));
+    let fixed = [
+        ("GOENV", "off"),
+        ("GOFLAGS", ""),
+        ("GOWORK", "off"),
+        ("GOTELEMETRY", "off"),
+        ("GOTOOLCHAIN", "local"),
+        ("GOPROXY", "off"),
+        ("CGO_ENABLED", "0"),
+        ("GOARCH", "amd64"),
+    ];
+    command.envs(fixed);
+}
+
+/// The root of the toolchain whose command is `go`.
+pub(crate) fn go_root(go: &Path) -> &Path {
+    let bin = go.parent().expect("go is in bin");
+    bin.parent().expect("bin is in the root")
+}
+
 /// Makes sure that `directory` holds what `fetch` makes of `lock`.
 fn fetched(
     directory: &Path,

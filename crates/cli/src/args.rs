@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use core::num::NonZeroUsize;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +28,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a NetBSD program
     Run(Run),
+    /// Have the kernel start NetBSD programs with lwp (binfmt_misc)
+    ///
+    /// Then a shell, make or a test runner starts them like any other program: ./prog. Covers programs that
+    /// have NetBSD in the OS/ABI byte of their ELF header, as Go's do; the others need `lwp run`. Lasts until
+    /// the next boot.
+    Install(Registry),
+    /// Take back what `lwp install` has done
+    Uninstall(Registry),
     /// Show what LWPs can do, and what it costs beside Linux threads
     Demo,
     /// Show which statements about NetBSD's LWP calls hold
@@ -63,6 +72,18 @@ pub(crate) struct Conform {
     pub(crate) repeat: Option<NonZeroUsize>,
 }
 
+/// `lwp install` and `lwp uninstall`.
+#[derive(Debug, Args)]
+pub(crate) struct Registry {
+    /// Where binfmt_misc is mounted
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        default_value = "/proc/sys/fs/binfmt_misc"
+    )]
+    pub(crate) registry: PathBuf,
+}
+
 /// `lwp run`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -74,9 +95,17 @@ pub(crate) struct Run {
     /// Print what was counted, on stderr, when the program ends
     ///
     /// How many system calls took the fast road (patched call sites) and the slow one (traps), where the
-    /// slow ones are, how many LWPs there were, and how often they were switched.
+    /// slow ones are, how many LWPs there were, how often they were switched, and what was left of LWPs,
+    /// callouts, descriptors and mappings when the program ended.
     #[arg(long)]
     pub(crate) stats: bool,
+
+    /// Make no system call on the spot
+    ///
+    /// Every call then leaves user mode and takes the ordinary road through the kernel: slower, and in
+    /// nothing else different. For tests, and to find out where a difference comes from.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) no_fast_calls: bool,
 
     /// Say nothing about system calls that are not supported
     #[arg(short, long)]
@@ -139,7 +168,7 @@ mod tests {
         let all = ["lwp", "run"].iter().chain(args);
         match Cli::try_parse_from(all).unwrap().command {
             Command::Run(run) => run,
-            Command::Demo | Command::Conform(_) => panic!("it was run"),
+            other => panic!("{other:?}, not run"),
         }
     }
 

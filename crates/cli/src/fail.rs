@@ -3,6 +3,7 @@
 //! One line on stderr, `lwp: what: why`, and a status that no guest's can be taken for by accident: 125
 //! we failed, 126 the program cannot be run, 127 there is no such program; as env(1) has it.
 
+use crate::install::Refused;
 use lwp_machine::Refusal as MachineRefusal;
 use lwp_syscalls::exec::Refusal;
 use std::ffi::{OsStr, OsString};
@@ -32,6 +33,12 @@ pub(crate) enum Failure {
     /// So many statements or checks failed.
     #[error("conform: {0} failed")]
     NotConforming(usize),
+    /// Where the runner itself lies.
+    #[error("/proc/self/exe: {0}")]
+    Myself(io::Error),
+    /// The kernel's registry of interpreters.
+    #[error("{0}")]
+    Install(#[from] Refused),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -54,7 +61,12 @@ impl Failure {
     pub(crate) fn status(&self) -> i32 {
         match self {
             Self::NotConforming(_) => 1,
-            Self::Usage(_) | Self::Demo(_) | Self::Conform(_) | Self::Machine(_) => 125,
+            Self::Usage(_)
+            | Self::Demo(_)
+            | Self::Conform(_)
+            | Self::Myself(_)
+            | Self::Install(_)
+            | Self::Machine(_) => 125,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,
         }

@@ -7,6 +7,7 @@
 //! | `demo` | `lwp demo`: a tour, and what things cost |
 //! | `conform` | `lwp conform`: which statements about NetBSD's LWP calls hold |
 //! | `find` | which file a program's name means |
+//! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
 //! | `stats` | `--stats` |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
 //! | `guests` | the programs that come with it |
@@ -20,6 +21,7 @@ mod demo;
 mod fail;
 mod find;
 mod guests;
+mod install;
 mod run;
 mod stats;
 
@@ -28,6 +30,7 @@ use crate::fail::Failure;
 use clap::Parser;
 use core::convert::Infallible;
 use std::ffi::OsString;
+use std::io::Write;
 
 #[cfg(not(test))]
 lwp_machine::start!(start);
@@ -40,6 +43,8 @@ lwp_machine::start!(start);
 fn start(args: Vec<OsString>) -> i32 {
     let failure = if let Some(state) = run::handed_over() {
         done(run::resume(&state))
+    } else if lwp_machine::is_interpreter() {
+        done(run::interpret(args))
     } else {
         match Cli::try_parse_from(args) {
             Ok(cli) => match obey(cli) {
@@ -60,9 +65,23 @@ fn start(args: Vec<OsString>) -> i32 {
 fn obey(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(options) => Err(done(run::run(&options))),
+        Command::Install(at) => {
+            let runner = std::env::current_exe().map_err(Failure::Myself)?;
+            say(&install::install(&at.registry, &runner)?);
+            Ok(())
+        }
+        Command::Uninstall(at) => {
+            say(&install::uninstall(&at.registry)?);
+            Ok(())
+        }
         Command::Demo => demo::run(),
         Command::Conform(options) => conform::run(&options),
     }
+}
+
+/// Says how things are now, to whoever listens.
+fn say(what: &install::Done) {
+    let _nobody_listens = writeln!(std::io::stdout(), "{what}");
 }
 
 fn done(result: Result<Infallible, Failure>) -> Failure {

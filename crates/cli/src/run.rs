@@ -34,29 +34,54 @@ use std::sync::Arc;
 /// # Errors
 /// Why it was not run.
 pub(crate) fn run(options: &args::Run) -> Result<Infallible, Failure> {
-    let runner = Runner::new(Options {
+    let of_runner = Options {
         is_quiet: options.quiet,
         prints_stats: options.stats,
         vcpus: options.vcpus.map(core::num::NonZeroUsize::get),
         maxlwp: options.maxlwp,
-    })?;
+        no_fast_calls: options.no_fast_calls,
+    };
     // The command line has at least one word: `args` says so.
     let name = options.program.first().cloned().unwrap_or_default();
-    let found = find::find(&name)?;
+    let argv = options.program.clone();
+    start(of_runner, &name, argv, environment(&options.env))
+}
+
+/// Runs the program for which the kernel has started us as interpreter (`lwp install`): our own name, the
+/// program's path, then its arguments, the first of which is its own.
+///
+/// # Errors
+/// Why it was not run.
+pub(crate) fn interpret(words: Vec<OsString>) -> Result<Infallible, Failure> {
+    let mut words = words.into_iter().skip(1);
+    let path = words.next().unwrap_or_default();
+    let options = Options {
+        // The user may not know that we are here.
+        is_quiet: true,
+        ..Options::default()
+    };
+    start(options, &path, words.collect(), environment(&[]))
+}
+
+/// Runs the program called `name` as the first of this process.
+fn start(
+    options: Options,
+    name: &OsString,
+    argv: Vec<OsString>,
+    envp: Vec<Vec<u8>>,
+) -> Result<Infallible, Failure> {
+    let runner = Runner::new(options)?;
+    let found = find::find(name)?;
     let arguments = Arguments {
-        argv: options
-            .program
-            .iter()
-            .map(|word| word.as_bytes().to_vec())
-            .collect(),
-        envp: environment(&options.env),
+        argv: argv.into_iter().map(OsString::into_vec).collect(),
+        envp,
         execname: found.path,
     };
     runner.deepen_stack();
     let (ignored, blocked) = lwp_machine::initial_signals();
     // NetBSD's exec never leaves SIGCHLD ignored.
     runner.ignore(ignored.minus(SigSet::of(&[Signo::SIGCHLD])));
-    let ctx = runner.load(&name, found.file.as_fd(), &arguments)?;
+    let ctx = runner.load(name, found.file.as_fd(), &arguments)?;
     drop(found.file);
     let lid = LwpId::new(runner.kernel.proc.pid());
     runner
@@ -121,6 +146,7 @@ impl Runner {
     fn new(options: Options) -> Result<Self, Failure> {
         let of_machine = lwp_machine::Options {
             vcpus: options.vcpus,
+            no_fast_calls: options.no_fast_calls,
             ..lwp_machine::Options::default()
         };
         let machine = Arc::new(HostMachine::new(&of_machine)?);
@@ -184,7 +210,7 @@ impl Runner {
             ps_strings: loaded.ps_strings,
         });
         if self.sys.options.prints_stats {
-            stats::print_at_exit(&self.machine, &self.kernel);
+            stats::print_at_exit(&self.machine, &self.kernel, &self.sys);
         }
         Ok(loaded.ctx)
     }

@@ -1,7 +1,9 @@
 //! `--stats`: what was counted, on stderr, when the program ends.
 
 use lwp_kernel::Kernel;
+use lwp_kernel::census::Census;
 use lwp_machine::{HostMachine, Stats};
+use lwp_syscalls::Unix;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -13,10 +15,14 @@ const SITES: usize = 16;
 struct Counts {
     lwps: u64,
     switches: u64,
+    /// What was left at the end.
+    left: Census,
+    descriptors: usize,
 }
 
 /// Prints the counts when this process, and not a fork of it, ends.
-pub(crate) fn print_at_exit(machine: &HostMachine, kernel: &Arc<Kernel>) {
+pub(crate) fn print_at_exit(machine: &HostMachine, kernel: &Arc<Kernel>, sys: &Arc<Unix>) {
+    let sys = Arc::downgrade(sys);
     let weak = Arc::downgrade(kernel);
     let pid = kernel.proc.pid();
     machine.at_exit(Box::new(move |stats| {
@@ -27,6 +33,8 @@ pub(crate) fn print_at_exit(machine: &HostMachine, kernel: &Arc<Kernel>) {
         let counts = Counts {
             lwps,
             switches: kernel.sched.switches(),
+            left: kernel.census(),
+            descriptors: sys.upgrade().map_or(0, |sys| sys.open_descriptors()),
         };
         // Nobody is left to be told of a failure.
         let _ = std::io::stderr().write_all(report(stats, counts).as_bytes());
@@ -44,6 +52,7 @@ fn report(stats: &Stats, counts: Counts) -> String {
         ("switches", counts.switches.to_string()),
         ("preemptions", stats.kicks.to_string()),
         ("vcpu wake-ups", stats.wakes.to_string()),
+        ("at exit", left(counts)),
     ];
     let counted = lines
         .into_iter()
@@ -58,6 +67,26 @@ fn report(stats: &Stats, counts: Counts) -> String {
     let more = more.map(|more| format!("  and at {more} more addresses"));
     let lines: Vec<_> = counted.chain(sites).chain(more).collect();
     format!("lwp: {}\n", lines.join("\nlwp: "))
+}
+
+/// What there was when the program ended: whatever is not that of a short program is a leak, the
+/// program's or ours.
+fn left(counts: Counts) -> String {
+    let left = counts.left;
+    format!(
+        "{} lwps, {} asleep, {} queued, {} callouts, {} timers, {} waiters, {} watches, {} jobs, \
+         {} descriptors, {} bytes mapped",
+        left.lwps,
+        left.asleep,
+        left.queued,
+        left.callouts,
+        left.timers,
+        left.waiters,
+        left.watches,
+        left.jobs,
+        counts.descriptors,
+        left.mapped
+    )
 }
 
 /// `part` of `whole` in per cent, rounded down to a tenth.
@@ -83,6 +112,7 @@ mod tests {
             Counts {
                 lwps: 3,
                 switches: 9,
+                ..Counts::default()
             },
         );
         assert!(

@@ -85,6 +85,11 @@ impl Callouts {
         }
     }
 
+    /// How many are scheduled.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().calls.len()
+    }
+
     /// Takes out the first callout that is due at `now`.
     pub(crate) fn take_due(&self, now: Duration) -> Option<Call> {
         if self.next()? > now {

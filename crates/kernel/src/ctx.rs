@@ -1,6 +1,6 @@
 //! The state of one LWP in user mode: what `enter` loads and a trap leaves behind.
 //!
-//! Plain data, laid out for the machine's assembly (`repr(C)`, offsets by `offset_of!`). The kernel
+//! Plain data (but for [`Ctx`], the place where an LWP keeps it), laid out for the machine's assembly (`repr(C)`, offsets by `offset_of!`). The kernel
 //! reads and writes [`Regs`] freely between traps; of [`Fpu`] it knows only that the machine can
 //! turn it into an FXSAVE image and back ([`crate::machine::UserMode`]).
 //!
@@ -9,6 +9,10 @@
 //!    vector and x87 state exist in that vcpu's registers alone.
 //! 2. [`crate::machine::UserMode::switch_out`] clears `live`; the kernel calls it before the LWP can
 //!    be taken up by another vcpu (`CurLwp::block` is the one place).
+
+use core::ops::{Deref, DerefMut};
+use lwp_abi::errno::Errno;
+use lwp_abi::ucontext::PSL_C;
 
 /// The general registers of user mode. Segment selectors never vary and are not kept.
 #[repr(C)]
@@ -40,6 +44,27 @@ pub struct Regs {
     pub fs_base: u64,
 }
 
+impl Regs {
+    /// A system call has succeeded: its values, carry clear.
+    pub fn succeed(&mut self, rax: u64, rdx: u64) {
+        self.rax = rax;
+        self.rdx = rdx;
+        self.set_rflags(self.rflags & !PSL_C);
+    }
+
+    /// A system call has failed: carry set, RDX as it was.
+    pub fn fail(&mut self, errno: Errno) {
+        self.rax = u64::from(errno.raw().unsigned_abs());
+        self.set_rflags(self.rflags | PSL_C);
+    }
+
+    /// Stores all eight bytes: the compiler would change one in place, and a CPU that is about to load them
+    /// all would wait for that to reach its cache (5 ns).
+    fn set_rflags(&mut self, rflags: u64) {
+        self.rflags = core::hint::black_box(rflags);
+    }
+}
+
 /// Vector and x87 state. All fields belong to the machine; the kernel only moves the whole.
 #[repr(C, align(16))]
 #[derive(Clone, Debug)]
@@ -69,15 +94,46 @@ impl ExtState {
     pub const SIZE: usize = 2752;
 }
 
+impl Fpu {
+    /// The x87 control word at exec.
+    pub const FCW: u16 = 0x037f;
+
+    /// Nothing of it is in registers, and nothing but XMM and MXCSR differs from the state at exec.
+    pub fn is_plain(&self) -> bool {
+        !self.live && self.ext.is_none() && self.fcw == Self::FCW
+    }
+}
+
 impl Default for Fpu {
     /// The state at exec: everything zero, MXCSR 0x1f80, control word 0x037f.
     fn default() -> Self {
         Self {
             xmm: [[0; 2]; 16],
             mxcsr: 0x1f80,
-            fcw: 0x037f,
+            fcw: Self::FCW,
             live: false,
             ext: None,
+        }
+    }
+}
+
+/// A system call that a machine with fast calls may make by itself, because all it ever does is to succeed with
+/// the same value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What is in RAX for it, all of it.
+    pub number: u64,
+    /// What it returns.
+    pub value: u64,
+}
+
+impl Default for Answer {
+    /// None. (`syscall(2)` with rubbish in the upper half, which nobody asks of an LWP that has none.)
+    fn default() -> Self {
+        Self {
+            number: 0xdead_beef_0000_0000,
+            value: 0,
         }
     }
 }
@@ -88,8 +144,39 @@ impl Default for Fpu {
 pub struct UserCtx {
     /// General registers.
     pub regs: Regs,
+    /// What the machine may answer.
+    pub answer: Answer,
     /// Vector and x87 state.
     pub fpu: Fpu,
+}
+
+/// Where the current LWP keeps its user-mode state.
+///
+/// It is empty only while the LWP sleeps in a park whose end needs no kernel code of its own: then the state
+/// is lent to `LwpSt::user`, so that whoever picks the LWP can go straight to user mode with it.
+#[derive(Debug)]
+pub struct Ctx(pub(crate) Option<Box<UserCtx>>);
+
+impl Ctx {
+    /// A place for `cx`.
+    pub(crate) fn new(cx: UserCtx) -> Self {
+        Self(Some(Box::new(cx)))
+    }
+}
+
+impl Deref for Ctx {
+    type Target = UserCtx;
+    fn deref(&self) -> &UserCtx {
+        self.0.as_deref().expect("an LWP that runs has its context")
+    }
+}
+
+impl DerefMut for Ctx {
+    fn deref_mut(&mut self) -> &mut UserCtx {
+        self.0
+            .as_deref_mut()
+            .expect("an LWP that runs has its context")
+    }
 }
 
 /// A 512-byte FXSAVE image, the form in which NetBSD shows FP state to programs.

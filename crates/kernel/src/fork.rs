@@ -65,6 +65,7 @@ impl CurLwp {
             let _ = kernel.vm.unmap(&*kernel.machine, area);
         }
         self.lwp.set_lid(LwpId::new(pid));
+        self.ctx.answer.value = u64::from(pid.unsigned_abs());
         self.lwp.clear_flags(LwpFlags::all());
         let mut st = self.lwp.lock();
         debug_assert_eq!(st.stat, LwpStat::Onproc, "the caller of fork runs");
@@ -72,12 +73,13 @@ impl CurLwp {
         st.detached = false;
         st.sigpend = SigPend::default();
         st.lwpctl = 0;
-        st.cpu_time = Duration::ZERO;
-        st.on_since = kernel.machine.monotonic();
+        st.cpu_time = 0;
+        self.lwp.set_on_since(kernel.machine.stamp());
         (st.on_cpu, st.last_cpu) = (Some(0), 0);
         drop(st);
         kernel.lids.claim_main(pid);
         kernel.lids.insert(&self.lwp, pid);
+        kernel.tell_forked(&self.lwp);
     }
 }
 

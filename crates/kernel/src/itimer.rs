@@ -90,6 +90,15 @@ impl Itimers {
         }
     }
 
+    /// How many are armed.
+    pub(crate) fn armed(&self) -> usize {
+        let timers = self.timers.lock();
+        timers
+            .iter()
+            .filter(|timer| timer.expires.is_some())
+            .count()
+    }
+
     /// For a fork child, which inherits none.
     pub(crate) fn clear(&self) {
         *self.timers.lock() = Default::default();

@@ -1,6 +1,7 @@
 //! The kernel as a value: everything of one guest process, and the machine below it.
 
 use crate::callout::{Call, CalloutId, Callouts};
+use crate::events::{Events, Listener};
 use crate::itimer::Itimers;
 use crate::lids::Lids;
 use crate::machine::Machine;
@@ -50,6 +51,8 @@ pub struct Kernel {
     pub callouts: Callouts,
     /// Host descriptors somebody waits for.
     pub watches: Watches,
+    /// What happens to LWPs.
+    pub(crate) events: Events,
     /// Interval timers.
     pub(crate) itimers: Itimers,
     /// Jobs on helper threads.
@@ -73,6 +76,18 @@ impl Kernel {
         config: Config,
         pid: i32,
     ) -> Arc<Self> {
+        Self::with_listener(machine, calls, policy, config, pid, None)
+    }
+
+    /// The same, with a listener that is told all that happens to LWPs.
+    pub fn with_listener(
+        machine: Arc<dyn Machine>,
+        calls: Arc<dyn Personality>,
+        policy: Box<dyn Policy>,
+        config: Config,
+        pid: i32,
+        listener: Option<Arc<dyn Listener>>,
+    ) -> Arc<Self> {
         let ncpu = machine.ncpu();
         Arc::new_cyclic(|me| Self {
             machine,
@@ -82,6 +97,7 @@ impl Kernel {
             sched: Sched::new(ncpu, policy),
             callouts: Callouts::new(),
             watches: Watches::new(),
+            events: Events::new(ncpu, listener),
             itimers: Itimers::new(),
             jobs: Jobs::default(),
             vm: Vmspace::new(),

@@ -11,8 +11,11 @@
 //! | [`proc`], [`exit`], [`fork`] | `proc.h`, `kern_exit.c`, `kern_fork.c` | the process |
 //! | [`sleepq`], [`callout`], [`time`], [`itimer`] | `kern_sleepq.c`, `kern_timeout.c`, `subr_time.c` | waiting and time |
 //! | [`sched`], [`run`] | `kern_runq.c`, `kern_synch.c` | who runs; the vcpu's and the LWP's loop |
+//! | [`fast`] | – | system calls that need neither |
 //! | [`sig`], [`sigframe`], [`stop`] | `kern_sig.c`, `machdep.c` | signals, what they put on the stack, job control |
 //! | [`watch`] | – | host descriptors somebody waits for |
+//! | [`events`] | `ktrace` | the one stream of what happens to LWPs |
+//! | [`census`] | – | how much there is of all this |
 //! | [`vm`] | `uvm` | the guest's address space |
 //!
 //! # Lock order
@@ -23,8 +26,11 @@
 #![forbid(unsafe_code)]
 
 pub mod callout;
+pub mod census;
 pub mod ctx;
+pub mod events;
 pub mod exit;
+pub mod fast;
 pub mod fork;
 mod invariants;
 pub mod itimer;

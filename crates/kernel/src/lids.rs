@@ -15,7 +15,7 @@
 
 use crate::lwp::Lwp;
 use crate::sync::atomic::{AtomicI32, Ordering};
-use crate::sync::{Mutex, Rank};
+use crate::sync::{Mutex, Rank, SpinMutex};
 use lwp_abi::lwp::LwpId;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -33,7 +33,7 @@ const GENERATIONS: i32 = (LID_END - LID_MIN) >> SLOT_BITS;
 /// Free slots that wait before one is used again: with [`GENERATIONS`] that is more than 2^16 ids.
 const REUSE_GAP: usize = 1024;
 
-type Slot = Mutex<Option<Arc<Lwp>>>;
+type Slot = SpinMutex<Option<Arc<Lwp>>>;
 
 /// The table of one process.
 pub struct Lids {
@@ -57,7 +57,7 @@ impl Lids {
     pub fn new() -> Self {
         Self {
             main_lid: AtomicI32::new(0),
-            main: Mutex::new(Rank::Lids, None),
+            main: SpinMutex::new(Rank::Lids, None),
             leaves: (0..SLOTS >> LEAF_BITS).map(|_| OnceLock::new()).collect(),
             free: Mutex::new(Rank::Lids, Free::default()),
         }
@@ -127,15 +127,20 @@ impl Lids {
 
     /// The LWP called `raw`, zombies included.
     pub fn find(&self, raw: i32) -> Option<Arc<Lwp>> {
+        self.with(raw, Arc::clone)
+    }
+
+    /// What `look` makes of the LWP called `raw`, zombies included. The slot is locked meanwhile: no
+    /// reference is counted, and the LWP stays.
+    pub(crate) fn with<R>(&self, raw: i32, look: impl FnOnce(&Arc<Lwp>) -> R) -> Option<R> {
         let slot = if raw == self.main_lid.load(Ordering::Acquire) && raw > 0 {
             &self.main
         } else {
             self.slot(raw)?
         };
-        slot.lock()
-            .as_ref()
-            .filter(|lwp| lwp.lid().raw() == raw)
-            .map(Arc::clone)
+        let slot = slot.lock();
+        let lwp = slot.as_ref().filter(|lwp| lwp.lid().raw() == raw)?;
+        Some(look(lwp))
     }
 
     /// Forgets every LWP without freeing ids: for a fork child.
@@ -160,8 +165,11 @@ impl Lids {
 
     fn slot_or_new(&self, raw: i32) -> Option<&Slot> {
         let index = slot_index(raw)?;
-        let leaf = self.leaves[index >> LEAF_BITS]
-            .get_or_init(|| (0..LEAF).map(|_| Mutex::new(Rank::Lids, None)).collect());
+        let leaf = self.leaves[index >> LEAF_BITS].get_or_init(|| {
+            (0..LEAF)
+                .map(|_| SpinMutex::new(Rank::Lids, None))
+                .collect()
+        });
         Some(&leaf[index & (LEAF - 1)])
     }
 }

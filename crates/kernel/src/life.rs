@@ -9,7 +9,8 @@
 //! Sources: `kern_lwp.c: lwp_create, lwp_start, lwp_exit, lwp_wait, lwp_free, lwp_find`;
 //! `sys_lwp.c`; lwp.md 2.1, 2.2, 2.9, 2.11.
 
-use crate::ctx::UserCtx;
+use crate::ctx::{Answer, UserCtx};
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::machine::ExitWith;
@@ -104,8 +105,10 @@ impl Kernel {
         // It may be the one to take a signal that nobody else could.
         lwp.set_flags(LwpFlags::PENDSIG);
         let mut st = lwp.lock();
+        self.tell(lwp, || What::Create { start });
         if matches!(p.stat, ProcStat::Stopping | ProcStat::Stopped) {
             st.stat = LwpStat::Stop;
+            self.tell(lwp, || What::Stopped);
             p.nrlwps -= 1;
         } else {
             self.setrunnable(lwp, st);
@@ -121,13 +124,14 @@ impl Kernel {
             let mut st = t.lock();
             debug_assert_eq!(st.stat, LwpStat::Zomb, "only zombies are reaped");
             st.stat = LwpStat::Idl;
+            self.tell(t, || What::Reap);
             if st.detached {
                 p.ndlwps -= 1;
             }
             (core::mem::take(&mut st.lwpctl), st.cpu_time)
         };
         p.lwpctl.free(lwpctl);
-        p.reaped_cpu += cpu_time;
+        p.reaped_cpu += self.machine.stamped(cpu_time);
         self.lids.remove(t.lid());
         self.proc.lwpcv.wake_all(self);
     }
@@ -198,6 +202,7 @@ impl CurLwp {
         let mut ctx = UserCtx {
             regs: self.ctx.regs.clone(),
             fpu,
+            answer: Answer::default(),
         };
         crate::sigframe::set_gregs(&mut ctx.regs, &uc.uc_mcontext.gregs);
         let mut cur = CurLwp::new(&kernel, &lwp, ctx);
@@ -239,8 +244,7 @@ impl CurLwp {
         let kernel = &self.kernel;
         {
             let mut st = self.lwp.lock();
-            let ran = kernel.machine.monotonic().saturating_sub(st.on_since);
-            st.cpu_time += ran;
+            st.cpu_time += self.lwp.ran_until(kernel.machine.stamp());
         }
         if self.lwp.flags().contains(LwpFlags::PENDSIG) && !p.sigpend.set().is_empty() {
             // It may have been chosen for one of them: the others are to look.
@@ -381,6 +385,7 @@ impl Kernel {
             let mut st = lwp.lock();
             st.sigpend = SigPend::default();
             st.stat = LwpStat::Zomb;
+            self.tell(lwp, || What::Exit);
             st.asleep = None;
             if let Some(name) = &mut st.name {
                 *name = *b"(zombie)\0\0\0\0\0\0\0\0";

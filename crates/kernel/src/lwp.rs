@@ -22,13 +22,13 @@
 //!
 //! Sources: `lwp.h`, `kern_lwp.c` (the comment on states), lwp.md 1.2 to 1.4.
 
-use crate::ctx::{Uppers, UserCtx};
+use crate::ctx::{Answer, Ctx, Trap, Uppers, UserCtx};
 use crate::kernel::Kernel;
 use crate::machine::CpuId;
 use crate::park::Park;
 use crate::sig::SigPend;
-use crate::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use crate::sync::{Guard, Mutex, Rank};
+use crate::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Rank, SpinGuard, SpinMutex};
 use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::signal::{SigSet, StackT};
@@ -104,11 +104,26 @@ pub struct LwpSt {
     pub lwpctl: u64,
     /// `lc_pctr`.
     pub pctr: u32,
-    /// CPU time used, up to the last switch away.
-    pub cpu_time: Duration,
-    /// When it was last switched onto a vcpu.
-    pub on_since: Duration,
+    /// CPU time used up to the last switch away, in the machine's stamps; see [`Kernel::cpu_time`].
+    pub cpu_time: u64,
+    /// The user-mode state of an LWP that sleeps, or has slept, in a park without a limit ([`Ctx`]).
+    pub(crate) user: Option<Box<UserCtx>>,
+    /// It has been to user mode while its future slept in that park, and this is why it came back.
+    pub(crate) trap: Option<Trap>,
 }
+
+impl LwpSt {
+    /// It is on vcpu `cpu` from now on.
+    pub(crate) fn set_on(&mut self, cpu: CpuId) {
+        self.stat = LwpStat::Onproc;
+        self.yielding = false;
+        self.on_cpu = Some(cpu);
+        self.last_cpu = cpu;
+    }
+}
+
+/// It is on a vcpu, but has not used any of its time ([`crate::fast`]).
+pub(crate) const NOT_YET: u64 = u64::MAX;
 
 /// The future an LWP is; see [`crate::run`].
 pub type LwpFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -119,7 +134,10 @@ pub struct Lwp {
     /// Position in the order of creation within the process.
     pub birth: u64,
     flags: AtomicU32,
-    st: Mutex<LwpSt>,
+    /// When it was last switched onto a vcpu, a stamp, or [`NOT_YET`]; means something only while `on_cpu` is
+    /// set, and only the vcpu that it is on writes it.
+    on_since: AtomicU64,
+    st: SpinMutex<LwpSt>,
     /// Not ranked: only the vcpu that runs the LWP takes it, around everything else.
     pub(crate) future: std::sync::Mutex<Option<LwpFuture>>,
 }
@@ -131,7 +149,8 @@ impl Lwp {
             lid: AtomicI32::new(lid.raw()),
             birth,
             flags: AtomicU32::new(0),
-            st: Mutex::new(
+            on_since: AtomicU64::new(NOT_YET),
+            st: SpinMutex::new(
                 Rank::Lwp,
                 LwpSt {
                     stat: LwpStat::Idl,
@@ -150,8 +169,9 @@ impl Lwp {
                     name: None,
                     lwpctl: 0,
                     pctr: 0,
-                    cpu_time: Duration::ZERO,
-                    on_since: Duration::ZERO,
+                    cpu_time: 0,
+                    user: None,
+                    trap: None,
                 },
             ),
             future: std::sync::Mutex::new(None),
@@ -168,8 +188,19 @@ impl Lwp {
         self.lid.store(lid.raw(), Ordering::Relaxed);
     }
 
+    /// It is on a vcpu since `now`, a stamp.
+    pub(crate) fn set_on_since(&self, now: u64) {
+        self.on_since.store(now, Ordering::Relaxed);
+    }
+
+    /// How long it has been on its vcpu at `now`, in stamps.
+    pub(crate) fn ran_until(&self, now: u64) -> u64 {
+        now.saturating_sub(self.on_since.load(Ordering::Relaxed))
+    }
+
     /// lwp_lock.
-    pub fn lock(&self) -> Guard<'_, LwpSt> {
+    #[inline]
+    pub fn lock(&self) -> SpinGuard<'_, LwpSt> {
         self.st.lock()
     }
 
@@ -190,6 +221,17 @@ impl Lwp {
     }
 }
 
+impl Kernel {
+    /// CPU time an LWP has used, the time it runs now included. `st` is its own.
+    pub fn cpu_time(&self, lwp: &Lwp, st: &LwpSt) -> Duration {
+        let running = match st.on_cpu {
+            Some(_) => lwp.ran_until(self.machine.stamp()),
+            None => 0,
+        };
+        self.machine.stamped(st.cpu_time.saturating_add(running))
+    }
+}
+
 impl core::fmt::Debug for Lwp {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Lwp")
@@ -205,7 +247,7 @@ pub struct CurLwp {
     /// What others see of it.
     pub lwp: Arc<Lwp>,
     /// Its user-mode state.
-    pub ctx: UserCtx,
+    pub ctx: Ctx,
     /// `l_private`: the last value given to `_lwp_setprivate` or installed with _UC_TLSBASE.
     pub private: u64,
     /// `l_ctxlink`: the uc_link of the last context installed.
@@ -218,17 +260,24 @@ pub struct CurLwp {
     pub(crate) uppers: Vec<(u64, Uppers)>,
     /// Trap number and error code of the last exception, for signal frames.
     pub(crate) fault_words: (u32, u32),
+    /// What [`LwpSt::trap`] said when the last sleep ended.
+    pub(crate) came_back: Option<Trap>,
     /// The park in progress.
     pub(crate) park: Park,
 }
 
 impl CurLwp {
     /// The current LWP around `lwp`, about to start in `ctx`.
-    pub(crate) fn new(kernel: &Arc<Kernel>, lwp: &Arc<Lwp>, ctx: UserCtx) -> Self {
+    pub(crate) fn new(kernel: &Arc<Kernel>, lwp: &Arc<Lwp>, mut ctx: UserCtx) -> Self {
+        ctx.answer = Answer {
+            number: kernel.calls.own_id(),
+            value: u64::from(lwp.lid().raw().unsigned_abs()),
+        };
         Self {
             kernel: Arc::clone(kernel),
             lwp: Arc::clone(lwp),
-            ctx,
+            ctx: Ctx::new(ctx),
+            came_back: None,
             private: 0,
             ctxlink: 0,
             sigstk: StackT::DISABLED,

@@ -32,6 +32,31 @@ pub trait UserMode {
     /// running anything when a kick came since the last return.
     fn enter(&self, cx: &mut UserCtx) -> Trap;
 
+    /// Runs the guest in `cx` as [`UserMode::enter`] does, but has `calls` make those system calls it can make
+    /// on the spot. They may put another LWP's context into `cx`.
+    ///
+    /// `None`: the LWP has parked, and `cx` is empty.
+    fn run(&self, cx: &mut Option<Box<UserCtx>>, calls: &mut dyn FastCalls) -> Option<Trap> {
+        loop {
+            match self.enter(cx.as_deref_mut()?) {
+                Trap::Syscall => match calls.fast_call(cx) {
+                    FastEnd::Done | FastEnd::Switched => {}
+                    FastEnd::Slow => return Some(Trap::Syscall),
+                    FastEnd::Parked => return None,
+                },
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// As [`UserMode::switch_out`], if that takes neither memory nor time; else `false`, and nothing has
+    /// changed. For [`FastCalls`] only. Afterwards the state is [`Fpu::is_plain`], and the guest may go on
+    /// all the same.
+    fn set_aside(&self, cx: &mut UserCtx) -> bool {
+        self.switch_out(cx);
+        cx.fpu.is_plain()
+    }
+
     /// Takes all FP state of `cx` out of this vcpu's registers, so that another LWP can run here and
     /// this one elsewhere.
     fn switch_out(&self, cx: &mut UserCtx);
@@ -50,6 +75,32 @@ pub trait UserMode {
 
     /// Puts back what [`UserMode::uppers`] gave; after `fpu_install`.
     fn set_uppers(&self, cx: &mut UserCtx, uppers: &Uppers);
+}
+
+/// What came of [`FastCalls::fast_call`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a call nobody has made"]
+pub enum FastEnd {
+    /// The call is made, its result in the registers.
+    Done,
+    /// The LWP has parked, and the context is that of another LWP, whose FP state is plain.
+    Switched,
+    /// Nothing has happened: the call is to be made in the ordinary way.
+    Slow,
+    /// The LWP has parked, and there is no context any more.
+    Parked,
+}
+
+/// The system calls that are made without leaving [`UserMode::run`].
+pub trait FastCalls {
+    /// Makes the system call in `cx`, if it is one that can be made on the spot.
+    ///
+    /// The machine may call this where there is no libc: with thread-local storage, and so with the
+    /// allocator, that is the guest's. Of the machine's own methods only [`UserMode::set_aside`],
+    /// [`Memory::copyout`], [`Memory::store_u32`], [`Clocks::monotonic`], [`Clocks::realtime`] and
+    /// [`Clocks::stamp`] may be called from here. `crates/machine/tests/fast_calls.rs` looks at what the
+    /// compiler has made of it.
+    fn fast_call(&mut self, cx: &mut Option<Box<UserCtx>>) -> FastEnd;
 }
 
 /// A guest address could not be read or written.
@@ -152,8 +203,20 @@ pub trait Clocks {
     fn monotonic(&self) -> Duration;
     /// CLOCK_REALTIME since the epoch.
     fn realtime(&self) -> Duration;
+    /// A count that grows with time at a constant rate; on one vcpu it never goes back. Cheaper than a clock.
+    fn stamp(&self) -> u64 {
+        nanos(self.monotonic())
+    }
+    /// How long it takes the count of [`Clocks::stamp`] to grow by `count`.
+    fn stamped(&self, count: u64) -> Duration {
+        Duration::from_nanos(count)
+    }
     /// CPU time used by this process, all vcpus.
     fn process_cpu(&self) -> Duration;
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Something from outside that the kernel has to know.

@@ -9,14 +9,16 @@
 //!
 //! Sources: `sys_lwp.c: lwp_park, lwp_unpark`; lwp.md 2.12 to 2.14.
 
+use crate::events::What;
 use crate::kernel::Kernel;
-use crate::lwp::{CurLwp, LwpFlags, SyncObj};
+use crate::lwp::{CurLwp, Lwp, LwpFlags, SyncObj};
 use crate::run::{Ret, SysResult};
 use crate::sleepq::{Catch, SleepEnd};
 use crate::time::Timo;
 use lwp_abi::errno::Errno;
-use lwp_abi::lwp::LwpState as LwpStat;
+use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::time::Timespec;
+use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 /// The park an LWP is in.
@@ -43,6 +45,7 @@ impl CurLwp {
         {
             self.lwp
                 .clear_flags(LwpFlags::CANCELLED | LwpFlags::UNPARKED);
+            self.tell(|| What::Token);
             return false;
         }
         st.sleep_gen += 1;
@@ -50,11 +53,14 @@ impl CurLwp {
         st.asleep = Some(SyncObj::Park);
         st.interruptible = true;
         st.wmesg = "parked";
+        self.tell(|| What::Sleep { wmesg: "parked" });
         true
     }
 
     /// `lwp_park` from the sleep on, with the write-back of `sys____lwp_park60`.
-    pub(crate) async fn park_wait(&mut self) -> SysResult {
+    ///
+    /// `None`: the park was over long ago, and the LWP has been to user mode since (`came_back`).
+    pub(crate) async fn park_wait(&mut self) -> Option<SysResult> {
         let deadline = self.park.timo.map(|timo| timo.deadline);
         let ended = if self.lwp.flags().contains(LwpFlags::WSUSPEND) {
             // Told to suspend between its entry into the kernel and its sleep. NetBSD sleeps on, and the
@@ -64,6 +70,9 @@ impl CurLwp {
         } else {
             self.sleepq_block(deadline, Catch::Signals).await
         };
+        if self.came_back.is_some() {
+            return None;
+        }
         let Park { timo, write_back } = self.park;
         if let Some(timo) = timo.filter(|_| write_back != 0) {
             let rest = match ended {
@@ -73,12 +82,12 @@ impl CurLwp {
             // Failing to write back is no error.
             let _ = self.kernel.machine.copyout(rest.as_bytes(), write_back);
         }
-        match ended {
+        Some(match ended {
             Ok(()) => Ok(Ret::ZERO),
             Err(SleepEnd::TimedOut) => Err(Errno::ETIMEDOUT.into()),
             // Never restarted: the unpark may have come meanwhile.
             Err(SleepEnd::Intr | SleepEnd::Restart) => Err(Errno::EINTR.into()),
-        }
+        })
     }
 }
 
@@ -89,12 +98,78 @@ impl Kernel {
     /// ESRCH: `lid` names no LWP of the process, or a zombie.
     pub fn unpark(&self, lid: i32) -> Result<(), Errno> {
         let lwp = self.lids.find(lid).ok_or(Errno::ESRCH)?;
-        let st = lwp.lock();
-        match st.stat {
-            _ if st.asleep == Some(SyncObj::Park) => self.unsleep(&lwp, st),
-            LwpStat::Zomb | LwpStat::Idl => return Err(Errno::ESRCH),
-            _ => lwp.set_flags(LwpFlags::UNPARKED),
+        match self.end_park(&lwp) {
+            Unparked::ToQueue => {
+                if self.sched.enqueue(&lwp, &*self.machine) {
+                    self.summon();
+                }
+                Ok(())
+            }
+            Unparked::Done => Ok(()),
+            Unparked::Nobody => Err(Errno::ESRCH),
         }
-        Ok(())
     }
+
+    /// [`Kernel::unpark`] of many, who come to the run queue together and in this order. Returns how many there
+    /// were not.
+    pub fn unpark_all(&self, lids: &[LwpId]) -> usize {
+        let mut woken = Vec::with_capacity(lids.len());
+        let mut missing = 0;
+        for lid in lids {
+            let found = self.lids.find(lid.raw());
+            match found.as_ref().map(|lwp| self.end_park(lwp)) {
+                Some(Unparked::ToQueue) => woken.extend(found),
+                Some(Unparked::Done) => {}
+                Some(Unparked::Nobody) | None => missing += 1,
+            }
+        }
+        let needs_help = match &woken[..] {
+            [] => false,
+            // Perhaps the caller parks now, and hands over.
+            [one] => self.sched.enqueue(one, &*self.machine),
+            _ => self.sched.enqueue_all(woken, &*self.machine),
+        };
+        if needs_help {
+            self.summon();
+        }
+        missing
+    }
+
+    /// Ends the park of `lwp`, or leaves one wake-up pending, but queues nobody.
+    fn end_park(&self, lwp: &Arc<Lwp>) -> Unparked {
+        let mut st = lwp.lock();
+        match st.stat {
+            _ if st.asleep == Some(SyncObj::Park) => {
+                self.tell(lwp, || What::Unpark { is_kept: false });
+                st.asleep = None;
+                st.interruptible = false;
+                if st.stat != LwpStat::Sleep {
+                    return Unparked::Done;
+                }
+                st.stat = LwpStat::Run;
+                self.tell(lwp, || What::Runnable);
+                if st.on_cpu.is_none() {
+                    Unparked::ToQueue
+                } else {
+                    Unparked::Done
+                }
+            }
+            LwpStat::Zomb | LwpStat::Idl => Unparked::Nobody,
+            _ => {
+                lwp.set_flags(LwpFlags::UNPARKED);
+                self.tell(lwp, || What::Unpark { is_kept: true });
+                Unparked::Done
+            }
+        }
+    }
+}
+
+/// What came of an unpark.
+enum Unparked {
+    /// The LWP is runnable, and has to come to a run queue.
+    ToQueue,
+    /// Nothing is left to do.
+    Done,
+    /// There is no such live LWP.
+    Nobody,
 }

@@ -16,17 +16,19 @@
 //! Sources: `kern_synch.c: mi_switch`, `kern_lwp.c: lwp_userret`; design section 4.
 
 use crate::callout::Call;
-use crate::ctx::{Fault, FaultKind, Trap};
+use crate::ctx::{Fault, FaultKind, Regs, Trap};
+use crate::events::What;
+use crate::fast::{Alone, FastCall, Passing, enterable};
 use crate::kernel::Kernel;
-use crate::lwp::{CurLwp, Lwp, LwpFlags};
+use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
+use crate::sched::Watched;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Waker};
 use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::LwpState as LwpStat;
-use lwp_abi::ucontext::PSL_C;
 use std::sync::Arc;
 
 /// x86 vector of a page fault, as frames show it.
@@ -80,24 +82,27 @@ pub enum Outcome<'a> {
 pub trait Personality: Send + Sync + 'static {
     /// Makes the call in `l.ctx.regs`. The caller stores the result in the registers.
     fn syscall<'a>(&'a self, l: &'a mut CurLwp) -> Outcome<'a>;
+
+    /// What the call in `regs` is, if it can be made on the spot. Looks at nothing but the registers
+    /// ([`crate::machine::FastCalls`]).
+    fn fast(&self, regs: &Regs) -> Option<FastCall>;
+
+    /// The number of the call that returns the LWP's own id ([`FastCall::Own`]).
+    fn own_id(&self) -> u64;
 }
 
 /// The life of an LWP in user mode and the kernel, until it is gone.
 pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
-    while l.userret().await {
-        if l.ctx.regs.rip >= GUEST_BOUND {
-            // NetBSD would let it go there and fault.
-            let addr = l.ctx.regs.rip;
-            l.trap(&Fault {
-                kind: FaultKind::SegvMapErr,
-                addr,
-                trapno: T_PAGEFLT,
-                err: 0x14,
-            });
-            continue;
-        }
-        match l.kernel.machine.enter(&mut l.ctx) {
+    l.tell(|| What::Start);
+    loop {
+        let trap = match l.came_back.take() {
+            Some(trap) => trap,
+            None if l.userret().await => l.enter(),
+            None => return,
+        };
+        match trap {
             Trap::Syscall => {
+                l.tell_enter();
                 let result = match calls.syscall(&mut l) {
                     Outcome::Done(result) => Some(result),
                     Outcome::Sleep(sleeping) => Some(sleeping.await),
@@ -105,7 +110,10 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
                 };
                 let result = match result {
                     Some(result) => result,
-                    None => l.park_wait().await,
+                    None => match l.park_wait().await {
+                        Some(result) => result,
+                        None => continue,
+                    },
                 };
                 if !l.syscall_return(result) {
                     return;
@@ -118,19 +126,58 @@ pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
 }
 
 impl CurLwp {
+    /// Tells the listener what happened to this LWP.
+    #[inline]
+    pub(crate) fn tell(&self, what: impl FnOnce() -> What) {
+        self.kernel.tell(&self.lwp, what);
+    }
+
+    /// Tells of the system call in the registers.
+    #[inline]
+    fn tell_enter(&self) {
+        self.tell(|| {
+            let r = &self.ctx.regs;
+            let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
+            What::Enter {
+                number: r.rax,
+                args,
+            }
+        });
+    }
+
+    /// User mode, until the LWP comes back with something for its future.
+    fn enter(&mut self) -> Trap {
+        if self.ctx.regs.rip >= GUEST_BOUND {
+            // NetBSD would let it go there and fault.
+            return Trap::Fault(Fault {
+                kind: FaultKind::SegvMapErr,
+                addr: self.ctx.regs.rip,
+                trapno: T_PAGEFLT,
+                err: 0x14,
+            });
+        }
+        if self.kernel.has_listener() {
+            // It is told of every call, by the ordinary way.
+            return self.kernel.machine.enter(&mut self.ctx);
+        }
+        let mut calls = Alone {
+            kernel: &self.kernel,
+            lwp: &self.lwp,
+            cpu: self.kernel.machine.current(),
+        };
+        let left = self.kernel.machine.run(&mut self.ctx.0, &mut calls);
+        left.expect("an LWP whose future runs does not park outside it")
+    }
+
     /// Stores the result of a system call; `false` if there is no LWP left to return to.
     fn syscall_return(&mut self, result: SysResult) -> bool {
+        if result != Err(Ended::Gone) {
+            self.tell(|| What::Leave { result });
+        }
         let regs = &mut self.ctx.regs;
         match result {
-            Ok(Ret(rax, rdx)) => {
-                regs.rax = rax;
-                regs.rdx = rdx;
-                regs.rflags &= !PSL_C;
-            }
-            Err(Ended::Failed(errno)) => {
-                regs.rax = u64::from(errno.raw().unsigned_abs());
-                regs.rflags |= PSL_C;
-            }
+            Ok(Ret(rax, rdx)) => regs.succeed(rax, rdx),
+            Err(Ended::Failed(errno)) => regs.fail(errno),
             // The two bytes of the instruction; RAX still holds the number.
             Err(Ended::Restart) => regs.rip = regs.rip.wrapping_sub(2),
             Err(Ended::AsSet) => {}
@@ -214,34 +261,67 @@ impl Kernel {
 
     /// Runs one LWP on vcpu `cpu` until it gives the vcpu up; `false` if none was runnable.
     pub fn run_one(self: &Arc<Self>, cpu: CpuId) -> bool {
-        let Some(lwp) = self.sched.pick(cpu) else {
+        let Some(mut lwp) = self.sched.pick(cpu) else {
             return false;
         };
         self.watch_time(cpu);
-        self.sched.arm_quantum(cpu, &*self.machine);
         self.sched.set_busy(cpu, true);
-        self.switch_to(cpu, &lwp);
+        loop {
+            self.sched.arm_quantum(cpu, &*self.machine);
+            match self.switch_to(cpu, lwp) {
+                Some(next) => lwp = next,
+                None => break,
+            }
+        }
         // Asked for anew: in a fork child this vcpu is another one.
         self.sched.set_busy(self.machine.current(), false);
         true
     }
 
-    /// `mi_switch`, the part after choosing: polls the LWP and sees to what becomes of it.
-    fn switch_to(&self, cpu: CpuId, lwp: &Arc<Lwp>) {
-        let now = self
-            .sched
-            .take_left_at(cpu)
-            .unwrap_or_else(|| self.machine.monotonic());
-        {
+    /// An LWP in LSRUN, on no run queue, comes to run on vcpu `cpu` at `now`, a stamp.
+    pub(crate) fn set_on(&self, lwp: &Lwp, st: &mut LwpSt, cpu: CpuId, now: u64) {
+        debug_assert_eq!(st.stat, LwpStat::Run, "an LWP on a run queue is runnable");
+        st.set_on(cpu);
+        lwp.set_on_since(now);
+        self.lwpctl_on(st, cpu);
+    }
+
+    /// `mi_switch`, the part after choosing: runs the LWP, and those that take its place in user mode, and
+    /// sees to what becomes of the last. Returns one more to be run, taken off the queue.
+    fn switch_to(&self, cpu: CpuId, lwp: Arc<Lwp>) -> Option<Arc<Lwp>> {
+        let left_at = self.sched.take_left_at(cpu);
+        let now = left_at.unwrap_or_else(|| self.machine.stamp());
+        let mut user = {
             let mut st = lwp.lock();
-            debug_assert_eq!(st.stat, LwpStat::Run, "an LWP on a run queue is runnable");
-            st.stat = LwpStat::Onproc;
-            st.yielding = false;
-            st.on_cpu = Some(cpu);
-            st.last_cpu = cpu;
-            st.on_since = now;
-            self.lwpctl_on(&mut st, cpu);
+            self.set_on(&lwp, &mut st, cpu, now);
+            self.tell_switch_in(cpu, &lwp);
+            if enterable(&lwp, &st) && !self.has_listener() {
+                st.user.take()
+            } else {
+                None
+            }
+        };
+        let Some(cx) = &mut user else {
+            self.poll(&lwp);
+            return None;
+        };
+        cx.regs.succeed(0, 0);
+        let mut visit = Passing::new(self, cpu, lwp);
+        let trap = self.machine.run(&mut user, &mut visit);
+        let (lwp, next) = visit.end();
+        if let Some(trap) = trap {
+            {
+                let mut st = lwp.lock();
+                st.user = user;
+                st.trap = Some(trap);
+            }
+            self.poll(&lwp);
         }
+        next
+    }
+
+    /// Polls the future of the LWP that is on this vcpu, and sees to what becomes of it.
+    fn poll(&self, lwp: &Arc<Lwp>) {
         let mut slot = lwp
             .future
             .try_lock()
@@ -252,17 +332,19 @@ impl Kernel {
             .poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_ready() {
             *slot = None;
-            lwp.lock().on_cpu = None;
+            let mut st = lwp.lock();
+            st.on_cpu = None;
+            self.tell_switch_out(lwp, st.stat);
             return;
         }
         drop(slot);
-        let now = self.machine.monotonic();
-        self.sched.set_left_at(self.machine.current(), now);
+        let now = self.machine.stamp();
+        self.sched.note_left(self.machine.current(), now);
         let mut st = lwp.lock();
-        let ran = now.saturating_sub(st.on_since);
-        st.cpu_time += ran;
+        st.cpu_time += lwp.ran_until(now);
         st.on_cpu = None;
         self.lwpctl_off(&st);
+        self.tell_switch_out(lwp, st.stat);
         let again = st.stat == LwpStat::Run;
         drop(st);
         if again
@@ -284,9 +366,14 @@ impl Kernel {
         }
         let deadline = self.callouts.next();
         let claimed = deadline.filter(|&at| self.claim_deadline(at));
-        let wait = claimed.map_or(Wait::Forever, Wait::Until);
+        let watched = self.sched.watch_next(cpu, self.machine.monotonic());
+        let until = claimed.into_iter().chain(watched.map(Watched::due)).min();
+        let wait = until.map_or(Wait::Forever, Wait::Until);
         self.sched.forget_ticks(cpu);
         self.machine.poll(cpu, wait, events);
+        if let Some(watched) = watched {
+            self.sched.settle_watched(watched, self.machine.monotonic());
+        }
         self.release_deadlines();
         self.sched.leave_idle();
         self.deliver(events);
@@ -327,6 +414,7 @@ impl Kernel {
 
     /// Runs the callouts that are due; returns the time.
     pub(crate) fn run_due(self: &Arc<Self>) -> Duration {
+        let _nobody = self.by_nobody();
         let now = self.machine.monotonic();
         while let Some(call) = self.callouts.take_due(now) {
             match call {
@@ -339,6 +427,7 @@ impl Kernel {
 
     /// Hands events to whoever waits for them.
     pub(crate) fn deliver(self: &Arc<Self>, events: &mut Vec<Event>) {
+        let _nobody = self.by_nobody();
         for event in events.drain(..) {
             match event {
                 Event::Ready { token, ready } => self.watches.ready(self, token, ready),

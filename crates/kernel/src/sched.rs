@@ -8,19 +8,21 @@
 //! It costs the waker 8 µs and arrives 30 µs later, as much as many calls. So an LWP in `next` alone
 //! wakes nobody; the second runnable LWP does, and so does a `next` that is still there when the
 //! hand-off tick comes (`handoff_ns` later, doubling up to [`HANDOFF_MAX`] while hand-offs work out,
-//! back to [`HANDOFF_MIN`] when one got stuck).
+//! back to [`HANDOFF_MIN`] when one got stuck). No such tick was set while all vcpus were busy: the one that
+//! then finds nothing to do watches that `next` for as long ([`Sched::watch_next`]) before it waits for good.
 //!
 //! # Invariants
 //! 1. An LWP is in one queue at most, in LSRUN.
-//! 2. A vcpu announces itself idle before it looks at the queues a last time, and an enqueuer looks at
-//!    the idle count after queueing (both sequentially consistent): no runnable LWP is overlooked.
+//! 2. A vcpu announces itself idle before it looks at the queues a last time, with each one's lock, and an
+//!    enqueuer looks at the idle count after it has taken that lock: either the one sees the LWP, or the
+//!    other the idle vcpu.
 //!
 //! Sources: `kern_runq.c`; design section 5.
 
 use crate::lwp::Lwp;
 use crate::machine::{CpuId, Machine};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, Rank};
+use crate::sync::{Rank, SpinMutex};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -123,16 +125,30 @@ pub(crate) struct Tick {
     pub(crate) preempt: bool,
 }
 
+/// A `next` slot of another vcpu that a vcpu about to wait has an eye on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    cpu: CpuId,
+    due: u64,
+}
+
+impl Watched {
+    /// When to look again.
+    pub(crate) fn due(self) -> Duration {
+        Duration::from_nanos(self.due)
+    }
+}
+
 #[derive(Debug)]
 struct Cpu {
-    rq: Mutex<RunQueue>,
-    /// LWPs in `rq`, readable without its lock.
+    rq: SpinMutex<RunQueue>,
+    /// LWPs in `rq`, readable without its lock; written under it.
     len: AtomicUsize,
     /// An LWP runs here; otherwise this vcpu looks at `rq` before it waits, and needs no tick.
     is_busy: AtomicBool,
-    /// When the last LWP left, nanoseconds, if the vcpu has not waited since; else 0.
+    /// When the last LWP left, a stamp, if the vcpu has not waited since; else 0.
     left_at: AtomicU64,
-    /// LWPs that have come to run here.
+    /// LWPs that have come to run here; only this vcpu writes it.
     picks: AtomicU64,
     /// When the running LWP's turn ends because others wait, nanoseconds, 0 for never; and how many picks
     /// there were when it began.
@@ -142,6 +158,25 @@ struct Cpu {
     handoff_due: AtomicU64,
     handoff_picks: AtomicU64,
     handoff_ns: AtomicU64,
+}
+
+impl RunQueue {
+    /// How many LWPs wait.
+    pub fn len(&self) -> usize {
+        usize::from(self.next.is_some()) + self.queue.len()
+    }
+
+    /// Nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Cpu {
+    /// Tells how long `rq`, which is its queue, has become.
+    fn publish(&self, rq: &RunQueue) {
+        self.len.store(rq.len(), Ordering::Relaxed);
+    }
 }
 
 /// All run queues.
@@ -158,7 +193,7 @@ impl Sched {
     /// Queues for `ncpu` vcpus, of which the first is running.
     pub fn new(ncpu: usize, policy: Box<dyn Policy>) -> Self {
         let cpu = || Cpu {
-            rq: Mutex::new(Rank::Run, RunQueue::default()),
+            rq: SpinMutex::new(Rank::Run, RunQueue::default()),
             len: AtomicUsize::new(0),
             is_busy: AtomicBool::new(false),
             left_at: AtomicU64::new(0),
@@ -187,7 +222,7 @@ impl Sched {
             let mut rq = cpu.rq.lock();
             let displaced = rq.next.replace(Arc::clone(lwp));
             rq.queue.extend(displaced);
-            cpu.len.fetch_add(1, Ordering::SeqCst);
+            cpu.publish(&rq);
             !rq.queue.is_empty()
         };
         let is_busy = cpu.is_busy.load(Ordering::Relaxed);
@@ -208,18 +243,87 @@ impl Sched {
         crowded
     }
 
+    /// [`Sched::enqueue`] of many, behind the others.
+    #[must_use]
+    pub(crate) fn enqueue_all(&self, lwps: Vec<Arc<Lwp>>, machine: &dyn Machine) -> bool {
+        let here = machine.current();
+        let cpu = &self.cpus[here];
+        {
+            let mut rq = cpu.rq.lock();
+            rq.queue.extend(lwps);
+            cpu.publish(&rq);
+        }
+        if cpu.is_busy.load(Ordering::Relaxed) {
+            self.arm_quantum(here, machine);
+        }
+        self.has_help()
+    }
+
     /// Queues an LWP that gave up vcpu `here`, behind the others. Returns as [`Sched::enqueue`].
     #[must_use]
     pub(crate) fn enqueue_behind(&self, lwp: Arc<Lwp>, here: CpuId) -> bool {
         let cpu = &self.cpus[here];
         let mut rq = cpu.rq.lock();
         rq.queue.push_back(lwp);
-        cpu.len.fetch_add(1, Ordering::SeqCst) > 0 && self.has_help()
+        cpu.publish(&rq);
+        rq.len() > 1 && self.has_help()
+    }
+
+    /// [`Sched::enqueue`] on vcpu `here`, which runs an LWP, if that takes neither memory nor a timer nor
+    /// another vcpu; else `false`, and nothing has happened.
+    #[must_use]
+    pub(crate) fn enqueue_fast(&self, here: CpuId, lwp: &Arc<Lwp>) -> bool {
+        let cpu = &self.cpus[here];
+        if cpu.quantum_due.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut rq = cpu.rq.lock();
+        let is_crowded = rq.next.is_some() || !rq.queue.is_empty();
+        let has_tick = cpu.handoff_due.load(Ordering::Relaxed) != 0;
+        if self.has_help() && (is_crowded || !has_tick) {
+            return false;
+        }
+        if rq.next.is_some() && rq.queue.len() == rq.queue.capacity() {
+            return false;
+        }
+        if let Some(displaced) = rq.next.replace(Arc::clone(lwp)) {
+            rq.queue.push_back(displaced);
+        }
+        cpu.publish(&rq);
+        true
+    }
+
+    /// Whether the LWP on vcpu `here` may keep the next one at hand, off the queue: nobody else waits, and
+    /// the ticks are set that look after one that waits.
+    pub(crate) fn may_hold(&self, here: CpuId) -> bool {
+        let cpu = &self.cpus[here];
+        let is_set = |due: &AtomicU64| due.load(Ordering::Relaxed) != 0;
+        cpu.len.load(Ordering::Relaxed) == 0
+            && is_set(&cpu.quantum_due)
+            && (is_set(&cpu.handoff_due) || !self.has_help())
+    }
+
+    /// An LWP comes to run on vcpu `here` that was on no queue.
+    pub(crate) fn count_pick(&self, here: CpuId) {
+        bump(&self.cpus[here].picks);
+    }
+
+    /// [`Sched::pick`] from the queue of vcpu `here` alone, if no timer has to be set for those who stay there.
+    pub(crate) fn pick_fast(&self, here: CpuId) -> Option<Arc<Lwp>> {
+        let cpu = &self.cpus[here];
+        let mut rq = cpu.rq.lock();
+        if rq.len() > 1 && cpu.quantum_due.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let lwp = self.policy.pick(&mut rq)?;
+        cpu.publish(&rq);
+        bump(&cpu.picks);
+        Some(lwp)
     }
 
     /// Takes the LWP that vcpu `here` is to run, from its own queue or another's.
     pub(crate) fn pick(&self, here: CpuId) -> Option<Arc<Lwp>> {
-        self.cpus[here].picks.fetch_add(1, Ordering::Relaxed);
+        bump(&self.cpus[here].picks);
         self.take(here, |rq| self.policy.pick(rq)).or_else(|| {
             let others = (here + 1..self.cpus.len()).chain(0..here);
             others
@@ -239,19 +343,20 @@ impl Sched {
         }
         let mut rq = cpu.rq.lock();
         let lwp = how(&mut rq)?;
-        cpu.len.fetch_sub(1, Ordering::SeqCst);
+        cpu.publish(&rq);
         Some(lwp)
     }
 
-    /// The last LWP left vcpu `cpu` at `now`: the next one need not read the clock.
-    pub(crate) fn set_left_at(&self, cpu: CpuId, now: Duration) {
-        self.cpus[cpu].left_at.store(nanos(now), Ordering::Relaxed);
+    /// The last LWP left vcpu `cpu` at `now`, a stamp: the next one need not make another.
+    pub(crate) fn note_left(&self, cpu: CpuId, now: u64) {
+        self.cpus[cpu].left_at.store(now, Ordering::Relaxed);
     }
 
-    /// Takes what [`Sched::set_left_at`] noted.
-    pub(crate) fn take_left_at(&self, cpu: CpuId) -> Option<Duration> {
-        let left_at = self.cpus[cpu].left_at.swap(0, Ordering::Relaxed);
-        (left_at != 0).then(|| Duration::from_nanos(left_at))
+    /// Takes what [`Sched::note_left`] noted. Only the vcpu itself calls either.
+    pub(crate) fn take_left_at(&self, cpu: CpuId) -> Option<u64> {
+        let left_at = self.cpus[cpu].left_at.load(Ordering::Relaxed);
+        self.cpus[cpu].left_at.store(0, Ordering::Relaxed);
+        (left_at != 0).then_some(left_at)
     }
 
     /// An LWP begins or ceases to run on vcpu `cpu`.
@@ -264,10 +369,11 @@ impl Sched {
         self.cpus[cpu].len.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether an LWP waits that vcpu `here`, about to idle, could run.
+    /// Whether an LWP waits that vcpu `here`, about to idle, could run. Takes every lock (invariant 2).
     pub(crate) fn has_work_for(&self, here: CpuId) -> bool {
         self.cpus.iter().enumerate().any(|(index, cpu)| {
-            cpu.len.load(Ordering::SeqCst) > 0 && (index == here || !cpu.rq.lock().queue.is_empty())
+            let rq = cpu.rq.lock();
+            !rq.queue.is_empty() || index == here && rq.next.is_some()
         })
     }
 
@@ -358,17 +464,56 @@ impl Sched {
             tick.preempt |= picks == cpu.quantum_picks.load(Ordering::Relaxed);
         }
         if is_due(&cpu.handoff_due, now) {
-            let is_stuck = picks == cpu.handoff_picks.load(Ordering::Relaxed);
-            tick.summon = is_stuck && Self::spill_next(cpu) && self.has_help();
-            let before = cpu.handoff_ns.load(Ordering::Relaxed);
-            let after = if is_stuck {
-                HANDOFF_MIN
-            } else {
-                (before * 2).min(HANDOFF_MAX)
-            };
-            cpu.handoff_ns.store(after, Ordering::Relaxed);
+            tick.summon = Self::settle_handoff(cpu) && self.has_help();
         }
         tick
+    }
+
+    /// Judges the hand-off whose time is over, and with it how long the next one gets. Returns whether
+    /// somebody was stuck in `next`, who is now there for all.
+    fn settle_handoff(cpu: &Cpu) -> bool {
+        let picks = cpu.picks.load(Ordering::Relaxed);
+        let is_stuck = picks == cpu.handoff_picks.load(Ordering::Relaxed);
+        let before = cpu.handoff_ns.load(Ordering::Relaxed);
+        let after = if is_stuck {
+            HANDOFF_MIN
+        } else {
+            (before * 2).min(HANDOFF_MAX)
+        };
+        cpu.handoff_ns.store(after, Ordering::Relaxed);
+        is_stuck && Self::spill_next(cpu)
+    }
+
+    /// Looks for an LWP in the `next` slot of a busy vcpu that has set no tick for it, since nobody could
+    /// have come. The caller, about to wait, can now: it is to call [`Sched::settle_watched`] after its wait,
+    /// which is to end when the hand-off has had its time.
+    pub(crate) fn watch_next(&self, here: CpuId, now: Duration) -> Option<Watched> {
+        let is_left = |index: CpuId| {
+            let cpu = &self.cpus[index];
+            index != here
+                && cpu.len.load(Ordering::Relaxed) > 0
+                && cpu.is_busy.load(Ordering::Relaxed)
+                && cpu.handoff_due.load(Ordering::Relaxed) == 0
+                && cpu.rq.lock().next.is_some()
+        };
+        let index = (0..self.cpus.len()).find(|&index| is_left(index))?;
+        let cpu = &self.cpus[index];
+        let due = nanos(now).saturating_add(cpu.handoff_ns.load(Ordering::Relaxed));
+        let picks = cpu.picks.load(Ordering::Relaxed);
+        cpu.handoff_picks.store(picks, Ordering::Relaxed);
+        cpu.handoff_due.store(due, Ordering::Relaxed);
+        Some(Watched { cpu: index, due })
+    }
+
+    /// Ends what [`Sched::watch_next`] began, at `now`, which may be before its time.
+    pub(crate) fn settle_watched(&self, watched: Watched, now: Duration) {
+        let cpu = &self.cpus[watched.cpu];
+        let is_mine =
+            cpu.handoff_due
+                .compare_exchange(watched.due, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if is_mine.is_ok() && nanos(now) >= watched.due {
+            let _whoever_picks_next_finds_it = Self::settle_handoff(cpu);
+        }
     }
 
     /// Lets others have the LWP in the `next` slot, if there is one.
@@ -377,6 +522,7 @@ impl Sched {
         let next = rq.next.take();
         let is_any = next.is_some();
         rq.queue.extend(next);
+        cpu.publish(&rq);
         is_any
     }
 
@@ -424,6 +570,11 @@ fn is_due(deadline: &AtomicU64, now: Duration) -> bool {
     }
     deadline.store(0, Ordering::Relaxed);
     true
+}
+
+/// Adds one to a count that only this vcpu writes.
+fn bump(count: &AtomicU64) {
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 fn nanos(time: Duration) -> u64 {

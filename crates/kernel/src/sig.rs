@@ -13,6 +13,7 @@
 //! Sources: `kern_sig.c: kpsignal2, sigpost, issignal, postsig, sigget, sigput`; lwp.md section 5.
 
 use crate::ctx::{Fault, FaultKind};
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, SyncObj};
 use crate::machine::ExitWith;
@@ -297,6 +298,7 @@ impl Kernel {
         };
         waiter.got = Some(*info);
         let (lwp, sleep) = (Arc::clone(&waiter.lwp), waiter.sleep);
+        self.tell(&lwp, || What::Signal { signo });
         self.wake_sleep(&lwp, sleep);
         true
     }
@@ -308,6 +310,7 @@ impl Kernel {
             return false;
         }
         lwp.set_flags(LwpFlags::PENDSIG);
+        self.tell(lwp, || What::Signal { signo });
         if st.sigmask.contains(signo) {
             return false;
         }
@@ -461,6 +464,7 @@ impl CurLwp {
             return None;
         }
         let info = self.sigget(&mut p, signo);
+        self.tell(|| What::Take { signo });
         let act = *p.sigacts.get(signo);
         if act.handler == SIG_DFL {
             return Some(signo);
@@ -545,6 +549,10 @@ impl CurLwp {
         let (signo, code) = fault_signal(fault.kind);
         let trapno = i32::try_from(fault.trapno).unwrap_or(0);
         self.fault_words = (fault.trapno, fault.err);
+        self.tell(|| What::Fault {
+            trapno: fault.trapno,
+            addr: fault.addr,
+        });
         let info = Siginfo::fault(signo, code, fault.addr, trapno);
         let kernel = Arc::clone(&self.kernel);
         let mut p = kernel.proc.lock();

@@ -18,10 +18,11 @@
 //! Sources: `kern_sleepq.c: sleepq_enter, sleepq_block, sleepq_timeout`; lwp.md 4.1, 4.2.
 
 use crate::callout::Call;
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt, SyncObj};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Guard, Mutex, Rank};
+use crate::sync::{Mutex, Rank, SpinGuard};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -61,6 +62,7 @@ impl CurLwp {
         st.asleep = Some(obj);
         st.interruptible = catch == Catch::Signals;
         st.wmesg = wmesg;
+        self.tell(|| What::Sleep { wmesg });
         st.sleep_gen
     }
 
@@ -73,6 +75,7 @@ impl CurLwp {
             let mut st = self.lwp.lock();
             st.asleep = None;
             st.interruptible = false;
+            self.tell(|| What::Awake);
             if st.stat != LwpStat::Stop {
                 st.stat = LwpStat::Onproc;
                 return;
@@ -117,6 +120,10 @@ impl CurLwp {
         if !early && self.blocked_until(deadline).await {
             return Err(SleepEnd::TimedOut);
         }
+        if self.came_back.is_some() {
+            // What follows was looked at before the LWP went to user mode.
+            return Ok(());
+        }
         if catch == Catch::Nothing {
             return Ok(());
         }
@@ -133,7 +140,8 @@ impl CurLwp {
     /// Blocks; `true` if the timer ended it.
     async fn blocked_until(&mut self, deadline: Option<Duration>) -> bool {
         let Some(at) = deadline else {
-            self.block().await;
+            let lends = self.lwp.lock().asleep == Some(SyncObj::Park);
+            self.block_lending(lends).await;
             return false;
         };
         self.lwp.clear_flags(LwpFlags::STIMO);
@@ -149,30 +157,45 @@ impl CurLwp {
     ///
     /// The one place where an LWP's future returns `Pending`.
     pub(crate) async fn block(&mut self) {
+        self.block_lending(false).await;
+    }
+
+    /// [`CurLwp::block`]; with `lends`, the user-mode state is in `LwpSt::user` meanwhile, and the LWP may have
+    /// used it when this returns: then `came_back` says why it is here.
+    async fn block_lending(&mut self, lends: bool) {
         self.kernel.machine.switch_out(&mut self.ctx);
-        Blocked { lwp: &self.lwp }.await;
+        Blocked { l: self, lends }.await;
     }
 }
 
 /// Ready as soon as the LWP is set running.
 struct Blocked<'a> {
-    lwp: &'a Lwp,
+    l: &'a mut CurLwp,
+    lends: bool,
 }
 
 impl Future for Blocked<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        let mut st = self.lwp.lock();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let Self { l, lends } = &mut *self;
+        let mut st = l.lwp.lock();
         match st.stat {
-            LwpStat::Onproc => Poll::Ready(()),
+            LwpStat::Onproc => {}
             // Woken before it got here: still on its vcpu, so on no run queue (lwp.rs, invariant 3).
-            LwpStat::Run if !st.yielding => {
-                st.stat = LwpStat::Onproc;
-                Poll::Ready(())
+            LwpStat::Run if !st.yielding => st.stat = LwpStat::Onproc,
+            _ => {
+                if *lends {
+                    st.user = l.ctx.0.take();
+                }
+                return Poll::Pending;
             }
-            _ => Poll::Pending,
         }
+        if l.ctx.0.is_none() {
+            l.ctx.0 = st.user.take();
+            l.came_back = st.trap.take();
+        }
+        Poll::Ready(())
     }
 }
 
@@ -180,7 +203,7 @@ impl Kernel {
     /// `sleepq_remove` and `setrunnable`: ends the sleep of an LWP that is asleep.
     ///
     /// A stopped one leaves its sleep and stays stopped.
-    pub(crate) fn unsleep(&self, lwp: &Arc<Lwp>, mut st: Guard<'_, LwpSt>) {
+    pub(crate) fn unsleep(&self, lwp: &Arc<Lwp>, mut st: SpinGuard<'_, LwpSt>) {
         debug_assert!(st.asleep.is_some(), "unsleep of an LWP that is not asleep");
         st.asleep = None;
         st.interruptible = false;
@@ -190,8 +213,9 @@ impl Kernel {
     }
 
     /// Makes an LWP runnable: queues it, or leaves that to the vcpu it is still on.
-    pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: Guard<'_, LwpSt>) {
+    pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: SpinGuard<'_, LwpSt>) {
         st.stat = LwpStat::Run;
+        self.tell(lwp, || What::Runnable);
         let queue = st.on_cpu.is_none();
         drop(st);
         if queue && self.sched.enqueue(lwp, &*self.machine) {
@@ -214,6 +238,7 @@ impl Kernel {
         let st = lwp.lock();
         if st.asleep.is_some() && st.sleep_gen == sleep {
             lwp.set_flags(LwpFlags::STIMO);
+            self.tell(lwp, || What::Timeout);
             self.unsleep(lwp, st);
         }
     }
@@ -301,6 +326,11 @@ impl WaitQueue {
                 Some(_) => {}
             }
         }
+    }
+
+    /// How many places are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
     }
 
     /// Forgets all sleepers: for a fork child, where they do not exist.

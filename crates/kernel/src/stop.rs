@@ -9,6 +9,7 @@
 //!
 //! Sources: `kern_sig.c: proc_stop, proc_unstop, sigswitch`; lwp.md 5.11.
 
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, LwpFlags};
 use crate::proc::{ProcSt, ProcStat};
@@ -35,6 +36,7 @@ impl Kernel {
             match st.stat {
                 LwpStat::Sleep if st.interruptible => {
                     st.stat = LwpStat::Stop;
+                    self.tell(&t, || What::Stopped);
                     p.nrlwps -= 1;
                 }
                 // One that is suspended may be continued by an LWP that has not stopped yet.
@@ -94,7 +96,10 @@ impl CurLwp {
             if p.stat != ProcStat::Stopping && p.stat != ProcStat::Stopped {
                 return;
             }
-            self.lwp.lock().stat = LwpStat::Stop;
+            let mut st = self.lwp.lock();
+            st.stat = LwpStat::Stop;
+            self.tell(|| What::Stopped);
+            drop(st);
             self.kernel.one_less_runs(&mut p);
         }
         self.block().await;
@@ -110,6 +115,7 @@ impl CurLwp {
         let catches = st.stat == LwpStat::Sleep && st.interruptible;
         if catches && matches!(p.stat, ProcStat::Stopping | ProcStat::Stopped) {
             st.stat = LwpStat::Stop;
+            self.tell(|| What::Stopped);
             drop(st);
             self.kernel.one_less_runs(&mut p);
         }

@@ -5,6 +5,7 @@
 //!
 //! Sources: `kern_lwp.c: lwp_suspend, lwp_continue`; `sys_lwp.c`; lwp.md 2.6 to 2.8.
 
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::proc::ProcSt;
@@ -65,6 +66,7 @@ impl CurLwp {
                 return;
             }
             st.stat = LwpStat::Suspended;
+            self.tell(|| What::Suspended);
             drop(st);
             self.kernel.one_less_runs(&mut p);
             self.kernel.proc.lwpcv.wake_all(&self.kernel);
@@ -81,6 +83,7 @@ impl Kernel {
             return;
         }
         t.set_flags(LwpFlags::WSUSPEND);
+        self.tell(t, || What::Suspend);
         let is_asleep = matches!(st.stat, LwpStat::Sleep | LwpStat::Stop) && st.asleep.is_some();
         if is_asleep && st.interruptible {
             self.unsleep(t, st);
@@ -98,6 +101,7 @@ impl Kernel {
         let mut p = self.proc.lock();
         let t = self.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
         t.clear_flags(LwpFlags::WSUSPEND);
+        self.tell(&t, || What::Continue);
         self.unsuspend(&mut p, &t);
         Ok(())
     }
@@ -122,6 +126,7 @@ impl Kernel {
         let t = self.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
         let st = t.lock();
         t.set_flags(LwpFlags::CANCELLED | LwpFlags::UNPARKED);
+        self.tell(&t, || What::Cancel);
         if st.stat != LwpStat::Sleep {
             return Err(Errno::ENODEV);
         }

@@ -95,11 +95,7 @@ impl CurLwp {
         let st = lwp.lock();
         match st.stat {
             LwpStat::Zomb | LwpStat::Idl => Err(Errno::ESRCH),
-            _ if st.on_cpu.is_some() => {
-                let running = self.kernel.machine.monotonic().saturating_sub(st.on_since);
-                Ok(st.cpu_time + running)
-            }
-            _ => Ok(st.cpu_time),
+            _ => Ok(self.kernel.cpu_time(&lwp, &st)),
         }
     }
 

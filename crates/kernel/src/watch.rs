@@ -154,6 +154,11 @@ impl Watches {
         watch.tell(|listener| listener.activity(kernel, ready));
     }
 
+    /// How many descriptors are watched.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().by_fd.len()
+    }
+
     /// For a fork child, whose poller is new. Nothing is dropped, see `Lids::clear`.
     pub(crate) fn clear(&self) {
         core::mem::forget(core::mem::take(&mut self.inner.lock().by_fd));
@@ -285,6 +290,11 @@ impl Jobs {
             .get_mut(&token)
             .map(|job| job.1 = sleep)
             .is_some()
+    }
+
+    /// How many somebody waits for.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().waiting.len()
     }
 
     fn take(&self, token: u64) -> Option<(Arc<Lwp>, u64)> {

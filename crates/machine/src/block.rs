@@ -7,7 +7,7 @@
 //! # Invariants
 //! 1. While a thread's GS base is non-zero it points to a live `Block` that only this thread was
 //!    adopted with (`vcpu::Adopted` keeps both).
-//! 2. `cx` and `host_rsp` are valid from the first instruction of the entry stub to the last of the
+//! 2. `cx`, `host_rsp` and `visit`, if there is one, are valid from the first instruction of the entry stub to the last of the
 //!    exit stub, and only there.
 //! 3. `pending` is set before a kick's signal is sent, and cleared only by the vcpu itself, outside
 //!    user mode.
@@ -16,6 +16,7 @@
 //! None: every field is an atomic, or fixed when the block is made.
 
 use crate::entry;
+use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use lwp_kernel::ctx::{Fault, FaultKind, UserCtx};
 
@@ -24,6 +25,9 @@ pub(crate) const HOST_MXCSR: u32 = 0x1f80;
 
 /// The same, for instructions that want it in memory.
 pub(crate) static HOST_MXCSR_WORD: u32 = HOST_MXCSR;
+
+/// No value that MXCSR can have.
+pub(crate) const MXCSR_UNKNOWN: u32 = u32::MAX;
 
 /// How many places that take the slow road are remembered per vcpu.
 const SLOW_SITES: usize = 32;
@@ -41,10 +45,17 @@ pub(crate) struct Block {
     pub(crate) guest_rip: AtomicU64,
     /// The exit stub; trampolines jump through it.
     pub(crate) exit: u64,
+    /// The visit whose fast calls the exit stub makes (`fast::Visit`), or none.
+    pub(crate) visit: AtomicPtr<c_void>,
     /// System calls that came through a trampoline.
     pub(crate) fast: AtomicU64,
     /// Not zero: leave user mode, or do not enter it.
     pub(crate) pending: AtomicU32,
+    /// What is in FS when the entry stub begins, and then what it has put there.
+    pub(crate) fs: AtomicU64,
+    /// What is in MXCSR when the entry stub begins: [`MXCSR_UNKNOWN`], since host code's own arithmetic may have
+    /// left its flags there, or what `fpu::set_aside` has found.
+    pub(crate) mxcsr: AtomicU32,
     /// [`HOST_MXCSR`], where `ldmxcsr` can reach it.
     pub(crate) host_mxcsr: u32,
     /// The host has `wrfsbase` and lets us use it.
@@ -85,8 +96,11 @@ impl Block {
             host_fs: AtomicU64::new(0),
             guest_rip: AtomicU64::new(0),
             exit: entry::exit_stub(),
+            visit: AtomicPtr::new(core::ptr::null_mut()),
             fast: AtomicU64::new(0),
             pending: AtomicU32::new(0),
+            fs: AtomicU64::new(0),
+            mxcsr: AtomicU32::new(MXCSR_UNKNOWN),
             host_mxcsr: HOST_MXCSR,
             fsgsbase: AtomicU8::new(0),
             stepping: AtomicBool::new(false),

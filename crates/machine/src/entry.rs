@@ -12,6 +12,9 @@
 //! 2. The last jump changes no register: after a signal return all sixteen and the flags are exact.
 //! 3. Nothing is stored below a stack pointer of the guest's, nor above it.
 //! 4. The exit stub is a straight line into host code; signals in it only set `pending`.
+//! 5. From `lwp_fast_first` to `lwp_fast_jump` the way back from a fast call is a second restartable
+//!    sequence: the context is complete but for MXCSR, and `lwp_fast_abort` sees to that. A third one answers
+//!    a call ([`Answer`]) before the context is complete; interrupted, it goes on as any other call.
 //!
 //! # The host's stack while the guest runs
 //! ```text
@@ -26,11 +29,12 @@
 //!
 //! Sources: AMD64 Architecture Programmer's Manual vol. 2 (syscall, FSGSBASE), System V ABI.
 
-use crate::block::Block;
+use crate::block::{Block, MXCSR_UNKNOWN};
+use crate::fast;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use core::ops::Range;
-use lwp_kernel::ctx::{Fpu, Regs, UserCtx};
+use lwp_kernel::ctx::{Answer, Fpu, Regs, UserCtx};
+use lwp_kernel::machine::GUEST_BOUND;
 
 /// The guest came through a trampoline, or through Syscall User Dispatch: a system call.
 pub(crate) const LEFT_SYSCALL: u64 = 0;
@@ -38,6 +42,8 @@ pub(crate) const LEFT_SYSCALL: u64 = 0;
 pub(crate) const LEFT_FAULT: u64 = 1;
 /// The vcpu was kicked.
 pub(crate) const LEFT_PREEMPTED: u64 = 2;
+/// The LWP has parked in a fast call, and its context is no longer the vcpu's.
+pub(crate) const LEFT_PARKED: u64 = 3;
 
 /// Flags that `sahf` cannot set, or that host code cannot live with: TF, DF, NT, AC, ID.
 const RARE_FLAGS: u32 = 1 << 8 | 1 << 10 | 1 << 14 | 1 << 18 | 1 << 21;
@@ -67,6 +73,49 @@ macro_rules! set_fs {
             "    mov eax, 158\n",    // arch_prctl
             "    syscall\n",
             "772:\n",
+        )
+    };
+}
+
+/// Assembly that loads the guest's XMM registers from the context at %rdi.
+macro_rules! load_xmm {
+    () => {
+        concat!(
+            "    movaps xmm0, [rdi + {xmm} + 0]\n",
+            "    movaps xmm1, [rdi + {xmm} + 16]\n",
+            "    movaps xmm2, [rdi + {xmm} + 32]\n",
+            "    movaps xmm3, [rdi + {xmm} + 48]\n",
+            "    movaps xmm4, [rdi + {xmm} + 64]\n",
+            "    movaps xmm5, [rdi + {xmm} + 80]\n",
+            "    movaps xmm6, [rdi + {xmm} + 96]\n",
+            "    movaps xmm7, [rdi + {xmm} + 112]\n",
+            "    movaps xmm8, [rdi + {xmm} + 128]\n",
+            "    movaps xmm9, [rdi + {xmm} + 144]\n",
+            "    movaps xmm10, [rdi + {xmm} + 160]\n",
+            "    movaps xmm11, [rdi + {xmm} + 176]\n",
+            "    movaps xmm12, [rdi + {xmm} + 192]\n",
+            "    movaps xmm13, [rdi + {xmm} + 208]\n",
+            "    movaps xmm14, [rdi + {xmm} + 224]\n",
+            "    movaps xmm15, [rdi + {xmm} + 240]\n",
+        )
+    };
+}
+
+/// Assembly that sets the guest's flags, of which none is rare, from %eax, and RSP. Changes eax and ecx; after it
+/// only moves may follow.
+///
+/// The common flags without popf, which takes four times as long: OF by an overflow, the rest by sahf.
+macro_rules! load_flags_and_rsp {
+    () => {
+        concat!(
+            "    mov ecx, eax\n",
+            "    shr ecx, 11\n",
+            "    and ecx, 1\n",
+            "    mov ah, al\n",
+            "    mov al, cl\n",
+            "    mov rsp, [rdi + {rsp}]\n",
+            "    add al, 0x7f\n",
+            "    sahf\n",
         )
     };
 }
@@ -103,6 +152,9 @@ global_asm!(
     "    .cfi_adjust_cfa_offset 8",
     "    .cfi_rel_offset r15, 0",
     "    mov gs:[{b_cx}], rdi",
+    "    mov dword ptr gs:[{b_mxcsr}], {unknown}",
+    "    mov rax, gs:[{b_host_fs}]",
+    "    mov gs:[{b_fs}], rax",
     "    mov gs:[{b_host_rsp}], rsp",
     "    mov rax, [rdi + {rip}]",
     "    mov gs:[{b_guest_rip}], rax",
@@ -112,27 +164,22 @@ global_asm!(
     "lwp_entry_first:",
     "    cmp dword ptr gs:[{b_pending}], 0",
     "    jne lwp_entry_abort",
-    "    mov rbx, rdi",
+    // Neither FS nor MXCSR is loaded if it holds the value already, as from one LWP to the next it may: they
+    // take longer than all the rest. The note of FS is made first: an interrupted entry leaves.
     "    mov rax, [rdi + {fs_base}]",
+    "    cmp rax, gs:[{b_fs}]",
+    "    je 5f",
+    "    mov gs:[{b_fs}], rax",
+    "    mov rbx, rdi",
     set_fs!(),
     "    mov rdi, rbx",
+    "5:",
+    "    mov eax, [rdi + {mxcsr}]",
+    "    cmp eax, gs:[{b_mxcsr}]",
+    "    je 4f",
     "    ldmxcsr [rdi + {mxcsr}]",
-    "    movaps xmm0, [rdi + {xmm}]",
-    "    movaps xmm1, [rdi + {xmm} + 16]",
-    "    movaps xmm2, [rdi + {xmm} + 32]",
-    "    movaps xmm3, [rdi + {xmm} + 48]",
-    "    movaps xmm4, [rdi + {xmm} + 64]",
-    "    movaps xmm5, [rdi + {xmm} + 80]",
-    "    movaps xmm6, [rdi + {xmm} + 96]",
-    "    movaps xmm7, [rdi + {xmm} + 112]",
-    "    movaps xmm8, [rdi + {xmm} + 128]",
-    "    movaps xmm9, [rdi + {xmm} + 144]",
-    "    movaps xmm10, [rdi + {xmm} + 160]",
-    "    movaps xmm11, [rdi + {xmm} + 176]",
-    "    movaps xmm12, [rdi + {xmm} + 192]",
-    "    movaps xmm13, [rdi + {xmm} + 208]",
-    "    movaps xmm14, [rdi + {xmm} + 224]",
-    "    movaps xmm15, [rdi + {xmm} + 240]",
+    "4:",
+    load_xmm!(),
     "    mov rbx, [rdi + {rbx}]",
     "    mov rdx, [rdi + {rdx}]",
     "    mov rsi, [rdi + {rsi}]",
@@ -148,16 +195,7 @@ global_asm!(
     "    mov rax, [rdi + {rflags}]",
     "    test eax, {rare}",
     "    jnz 2f",
-    // The common flags without popf, which takes four times as long: OF by an overflow, the rest by
-    // sahf. Only moves follow.
-    "    mov ecx, eax",
-    "    shr ecx, 11",
-    "    and ecx, 1",
-    "    mov ah, al",
-    "    mov al, cl",
-    "    mov rsp, [rdi + {rsp}]",
-    "    add al, 0x7f",
-    "    sahf",
+    load_flags_and_rsp!(),
     "3:  mov rcx, [rdi + {rcx}]",
     "    mov rax, [rdi + {rax}]",
     "    mov rdi, [rdi + {rdi}]",
@@ -188,6 +226,10 @@ global_asm!(
     b_guest_rip = const offset_of!(Block, guest_rip),
     b_pending = const offset_of!(Block, pending),
     b_fsgsbase = const offset_of!(Block, fsgsbase),
+    b_fs = const offset_of!(Block, fs),
+    b_host_fs = const offset_of!(Block, host_fs),
+    b_mxcsr = const offset_of!(Block, mxcsr),
+    unknown = const MXCSR_UNKNOWN.cast_signed(),
     fs_base = const reg(offset_of!(Regs, fs_base)),
     mxcsr = const fpu(offset_of!(Fpu, mxcsr)),
     xmm = const fpu(offset_of!(Fpu, xmm)),
@@ -217,7 +259,8 @@ global_asm!(
 //
 // On entry: everything is the guest's, RCX the address behind its syscall instruction (as the
 // instruction would have left it), R11 free. Then the host's stack, the registers in the context.
-// A fast entry that stays on the guest's FS and MXCSR branches off where the comment says.
+// Then, if the visit has fast calls, the function that makes them (`fast`), on the guest's FS; it says how
+// to go on: back to the guest at once, into another context, or out.
 //
 // lwp_machine_leave: reached from above and, as the return address of a signal frame, from the
 // handlers, with RSP = host_rsp and RAX = why. FS and MXCSR may be either side's.
@@ -241,7 +284,11 @@ global_asm!(
     "    mov [r11 + {r11}], rax",
     "    mov [r11 + {rip}], rcx",
     "    mov [r11 + {rcx}], rcx",
-    "    mov [r11 + {rbx}], rbx",
+    // A call that is always answered in the same way: nothing else need be saved.
+    "    mov rcx, [r11 + {rax}]",
+    "    cmp rcx, [r11 + {answer_number}]",
+    "    je 9f",
+    "22: mov [r11 + {rbx}], rbx",
     "    mov [r11 + {rdx}], rdx",
     "    mov [r11 + {rsi}], rsi",
     "    mov [r11 + {rdi}], rdi",
@@ -272,9 +319,121 @@ global_asm!(
     "    inc qword ptr gs:[{b_fast}]",
     "    test eax, {hates}",
     "    jnz 4f",
-    // The place for fast entries: the host's stack, the guest's FS and MXCSR, context complete but
-    // for MXCSR, and rax = the guest's flags, clean.
-    "5:  stmxcsr [r11 + {mxcsr}]",
+    // Fast calls: the host's stack, the guest's FS and MXCSR, the context complete but for MXCSR. The
+    // callee-saved registers still hold the guest's values, and so they do when the function returns.
+    "    mov rdi, gs:[{b_visit}]",
+    "    test rdi, rdi",
+    "    jz 5f",
+    "    sub rsp, 8",
+    "    .cfi_adjust_cfa_offset 8",
+    "    call {fast}",
+    "    add rsp, 8",
+    "    .cfi_adjust_cfa_offset -8",
+    "    mov rdi, gs:[{b_cx}]",
+    "    cmp eax, {fast_slow}",
+    "    je 6f",
+    "    cmp eax, {fast_switched}",
+    "    je lwp_entry_first",
+    "    ja 7f",
+    // The call is done. Rare flags: as into a fresh context.
+    "    mov eax, [rdi + {rflags}]",
+    "    test eax, {rare}",
+    "    jnz 8f",
+    // From here on as restartable as the entry stub, but with the call's results in the context and the
+    // guest's own MXCSR in force.
+    ".globl lwp_fast_first",
+    ".hidden lwp_fast_first",
+    "lwp_fast_first:",
+    "    cmp dword ptr gs:[{b_pending}], 0",
+    "    jne lwp_fast_abort",
+    load_xmm!(),
+    "    mov rdx, [rdi + {rdx}]",
+    "    mov rsi, [rdi + {rsi}]",
+    "    mov r8, [rdi + {r8}]",
+    "    mov r9, [rdi + {r9}]",
+    "    mov r10, [rdi + {r10}]",
+    "    mov r11, [rdi + {r11}]",
+    load_flags_and_rsp!(),
+    "    mov rcx, [rdi + {rcx}]",
+    "    mov rax, [rdi + {rax}]",
+    "    mov rdi, [rdi + {rdi}]",
+    ".globl lwp_fast_jump",
+    ".hidden lwp_fast_jump",
+    "lwp_fast_jump:",
+    "    jmp qword ptr gs:[{b_guest_rip}]",
+    ".globl lwp_fast_last",
+    ".hidden lwp_fast_last",
+    "lwp_fast_last:",
+    // Any register but FS and MXCSR may be anything here.
+    ".globl lwp_fast_abort",
+    ".hidden lwp_fast_abort",
+    "lwp_fast_abort:",
+    "    mov rsp, gs:[{b_host_rsp}]",
+    "    mov rdi, gs:[{b_cx}]",
+    "    stmxcsr [rdi + {mxcsr}]",
+    "    mov eax, {preempted}",
+    "    jmp lwp_machine_leave",
+    "8:  stmxcsr [rdi + {mxcsr}]",
+    "    jmp lwp_entry_first",
+    // The answer, if calls are made on the spot and the guest can go on where it is. r11 is the context, the
+    // context's RSP, RAX, RCX, R11, RIP and flags are what the guest had, and eax its flags; other registers
+    // are the guest's still, so that an interrupted answer begins anew as any other call.
+    "9:  cmp qword ptr gs:[{b_visit}], 0",
+    "    je 22b",
+    "    mov ecx, {bound_high}",
+    "    shl rcx, 32",
+    "    cmp [r11 + {rip}], rcx",
+    "    jae 22b",
+    "    test eax, {rare}",
+    "    jnz 22b",
+    "    inc qword ptr gs:[{b_fast}]",
+    ".globl lwp_answer_first",
+    ".hidden lwp_answer_first",
+    "lwp_answer_first:",
+    "    cmp dword ptr gs:[{b_pending}], 0",
+    "    jne lwp_answer_abort",
+    // Success: carry clear.
+    "    and eax, -2",
+    "    mov ecx, eax",
+    "    shr ecx, 11",
+    "    and ecx, 1",
+    "    mov ah, al",
+    "    mov al, cl",
+    "    mov rsp, [r11 + {rsp}]",
+    "    add al, 0x7f",
+    "    sahf",
+    "    mov edx, 0",
+    "    mov rax, [r11 + {answer_value}]",
+    "    mov rcx, [r11 + {rip}]",
+    "    mov r11, [r11 + {r11}]",
+    ".globl lwp_answer_jump",
+    ".hidden lwp_answer_jump",
+    "lwp_answer_jump:",
+    "    jmp rcx",
+    ".globl lwp_answer_last",
+    ".hidden lwp_answer_last",
+    "lwp_answer_last:",
+    // RDX may be 0 already, as it will be after the call.
+    ".globl lwp_answer_abort",
+    ".hidden lwp_answer_abort",
+    "lwp_answer_abort:",
+    "    mov r11, gs:[{b_cx}]",
+    "    mov rsp, gs:[{b_host_rsp}]",
+    "    dec qword ptr gs:[{b_fast}]",
+    "    mov rax, [r11 + {rflags}]",
+    "    jmp 22b",
+    // Parked, or a context that cannot be entered: the context needs nothing more.
+    "7:  cmp eax, {fast_stuck}",
+    "    ja lwp_fast_abort",
+    "    mov eax, {preempted}",
+    "    je lwp_machine_leave",
+    "    mov eax, {parked}",
+    "    jmp lwp_machine_leave",
+    // DF, TF, AC or NT of the guest's: host code gets none of them.
+    "4:  push 2",
+    "    popfq",
+    "5:  mov rdi, gs:[{b_cx}]",
+    "6:  stmxcsr [rdi + {mxcsr}]",
     "    mov eax, {syscall}",
     ".globl lwp_machine_leave",
     ".hidden lwp_machine_leave",
@@ -297,11 +456,6 @@ global_asm!(
     "    pop rbp",
     "    .cfi_def_cfa_offset 8",
     "    ret",
-    // DF, TF, AC or NT of the guest's: host code gets none of them.
-    "    .cfi_def_cfa_offset 56",
-    "4:  push 2",
-    "    popfq",
-    "    jmp 5b",
     "    .cfi_endproc",
     ".size lwp_machine_exit, . - lwp_machine_exit",
     ".popsection",
@@ -332,7 +486,20 @@ global_asm!(
     r14 = const reg(offset_of!(Regs, r14)),
     r15 = const reg(offset_of!(Regs, r15)),
     hates = const HOST_HATES,
+    rare = const RARE_FLAGS,
+    bound_high = const GUEST_BOUND >> 32,
+    answer_number = const offset_of!(UserCtx, answer) + offset_of!(Answer, number),
+    answer_value = const offset_of!(UserCtx, answer) + offset_of!(Answer, value),
     syscall = const LEFT_SYSCALL,
+    preempted = const LEFT_PREEMPTED,
+    parked = const LEFT_PARKED,
+    b_visit = const offset_of!(Block, visit),
+    b_pending = const offset_of!(Block, pending),
+    b_guest_rip = const offset_of!(Block, guest_rip),
+    fast = sym fast::lwp_fast_call,
+    fast_slow = const fast::SLOW,
+    fast_switched = const fast::SWITCHED,
+    fast_stuck = const fast::STUCK,
 );
 
 unsafe extern "C" {
@@ -343,6 +510,14 @@ unsafe extern "C" {
     static lwp_entry_jump: u8;
     static lwp_entry_last: u8;
     static lwp_entry_abort: u8;
+    static lwp_fast_first: u8;
+    static lwp_fast_jump: u8;
+    static lwp_fast_last: u8;
+    static lwp_fast_abort: u8;
+    static lwp_answer_first: u8;
+    static lwp_answer_jump: u8;
+    static lwp_answer_last: u8;
+    static lwp_answer_abort: u8;
 }
 
 /// Runs the guest in `cx` and says why it came back.
@@ -351,24 +526,59 @@ unsafe extern "C" {
 /// The calling thread is a vcpu (its GS base points to its [`Block`]), its XMM upper halves and x87
 /// state are the guest's (`fpu::load`), and `cx` holds an RIP below the guest bound and a canonical FS
 /// base. Guest code runs: what it does to memory it can reach is not in anybody's hands.
-pub(crate) unsafe fn enter(cx: &mut UserCtx) -> u64 {
+pub(crate) unsafe fn enter(cx: *mut UserCtx) -> u64 {
     // SAFETY: the caller's promise; the stub keeps C's calling convention.
     unsafe { lwp_machine_enter(cx) }
 }
 
-/// The restartable part of the entry stub.
-pub(crate) fn entry_range() -> Range<u64> {
-    (&raw const lwp_entry_first).addr() as u64..(&raw const lwp_entry_last).addr() as u64
+/// A sequence that a signal makes begin anew by leaving it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sequence {
+    /// The entry stub's.
+    Entry,
+    /// The way back from a fast call.
+    Fast,
+    /// The answer to a call that is answered by the stub.
+    Answer,
 }
 
-/// The entry stub's last instruction, the jump into the guest.
-pub(crate) fn entry_jump() -> u64 {
-    (&raw const lwp_entry_jump).addr() as u64
-}
+impl Sequence {
+    /// The one that `rip` is in, if any.
+    pub(crate) fn of(rip: u64) -> Option<Self> {
+        let within = |first: u64, last: u64| (first..last).contains(&rip);
+        let entry = (&raw const lwp_entry_first).addr() as u64;
+        let fast = (&raw const lwp_fast_first).addr() as u64;
+        if within(entry, (&raw const lwp_entry_last).addr() as u64) {
+            Some(Self::Entry)
+        } else if within(fast, (&raw const lwp_fast_last).addr() as u64) {
+            Some(Self::Fast)
+        } else if within(
+            (&raw const lwp_answer_first).addr() as u64,
+            (&raw const lwp_answer_last).addr() as u64,
+        ) {
+            Some(Self::Answer)
+        } else {
+            None
+        }
+    }
 
-/// Where an interrupted entry goes on.
-pub(crate) fn entry_abort() -> u64 {
-    (&raw const lwp_entry_abort).addr() as u64
+    /// Its last instruction, the jump into the guest.
+    pub(crate) fn jump(self) -> u64 {
+        match self {
+            Self::Entry => (&raw const lwp_entry_jump).addr() as u64,
+            Self::Fast => (&raw const lwp_fast_jump).addr() as u64,
+            Self::Answer => (&raw const lwp_answer_jump).addr() as u64,
+        }
+    }
+
+    /// Where it goes on when it has been interrupted.
+    pub(crate) fn abort(self) -> u64 {
+        match self {
+            Self::Entry => (&raw const lwp_entry_abort).addr() as u64,
+            Self::Fast => (&raw const lwp_fast_abort).addr() as u64,
+            Self::Answer => (&raw const lwp_answer_abort).addr() as u64,
+        }
+    }
 }
 
 /// Where trampolines jump to.

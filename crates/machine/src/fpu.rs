@@ -30,6 +30,7 @@ use core::cell::Cell;
 use core::ops::Range;
 use std::sync::OnceLock;
 
+use crate::block::Block;
 use lwp_kernel::ctx::{ExtState, Fpu, Fxsave, Uppers, UserCtx};
 
 /// XCR0's bits of what is handled here; SSE (bit 1) is the stubs' business.
@@ -39,7 +40,7 @@ const AVX512: u64 = 0b111 << 5;
 const UPPERS: u64 = AVX | AVX512;
 
 /// The control word at exec.
-const FCW: u16 = 0x037f;
+const FCW: u16 = Fpu::FCW;
 /// Where XSAVE keeps MXCSR, XMM and the header.
 const MXCSR_AT: Range<usize> = 24..28;
 const XMM_AT: Range<usize> = 160..416;
@@ -199,6 +200,33 @@ pub(crate) fn switch_out(cx: &mut UserCtx) {
     } else {
         cx.fpu.ext = Some(area);
     }
+}
+
+/// As [`switch_out`], if nothing beyond XMM is in use and the context has no image; else `false`, and nothing has
+/// changed. On the guest's MXCSR, in a fast call.
+pub(crate) fn set_aside(cx: &mut UserCtx) -> bool {
+    let is_in_use = || FEATURES.get().is_none_or(|features| features.in_use() != 0);
+    if !cx.fpu.live || cx.fpu.ext.is_some() || is_in_use() {
+        return false;
+    }
+    cx.fpu.live = false;
+    cx.fpu.fcw = FCW;
+    cx.fpu.mxcsr = stmxcsr();
+    true
+}
+
+/// A plain context is about to be entered on registers that [`set_aside`] found clean.
+pub(crate) fn assume_live(cx: &mut UserCtx) {
+    debug_assert!(
+        cx.fpu.is_plain(),
+        "the kernel switches to plain contexts only"
+    );
+    cx.fpu.live = true;
+}
+
+/// The registers hold nothing: the last context was [`set_aside`].
+pub(crate) fn are_clean() {
+    RESIDUE.set(Residue::Clean(FCW));
 }
 
 /// After a trap: where compiled code may spoil the registers, saves them at once.
@@ -402,6 +430,17 @@ fn fxsave(image: &mut Fxsave) {
     unsafe {
         asm!("fxsave64 [{}]", in(reg) image.0.as_mut_ptr(), options(nostack, preserves_flags));
     }
+}
+
+/// MXCSR, of which the vcpu's block keeps a note for the entry stub.
+fn stmxcsr() -> u32 {
+    let mxcsr;
+    // SAFETY: a fast call runs on a vcpu, whose GS points to its block (`block`, invariant 1).
+    unsafe {
+        asm!("stmxcsr gs:[{at}]", "mov {:e}, gs:[{at}]", out(reg) mxcsr,
+            at = const core::mem::offset_of!(Block, mxcsr), options(nostack, preserves_flags));
+    }
+    mxcsr
 }
 
 fn fldcw(fcw: u16) {

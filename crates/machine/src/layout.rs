@@ -7,7 +7,7 @@
 //! # Invariants
 //! 1. After [`check`] text, data, stack, brk heap, vDSO and further mappings of ours lie in
 //!    `GUEST_BOUND..HOST_TOP`.
-//! 2. The marker that carries the old limit across is gone from the environment before anybody looks.
+//! 2. The markers that carry the old limit and the way of starting across are gone from the environment before anybody looks.
 //!
 //! Sources: Linux, `arch/x86/mm/mmap.c: mmap_is_legacy`; personality(2).
 
@@ -22,6 +22,10 @@ use std::sync::OnceLock;
 
 /// The environment variable that carries the old soft stack limit to the second start.
 const MARKER: &str = "LWP_STACK_LIMIT";
+/// The environment variable that tells the second start that the first was an interpreter's.
+const INTERPRETER: &str = "LWP_INTERPRETER";
+/// `AT_FLAGS_PRESERVE_ARGV0`: binfmt_misc has started us, and hands on the program's own name.
+const AT_FLAGS_PRESERVE_ARGV0: u64 = 1;
 /// The soft stack limit of the second start.
 const STACK_LIMIT: u64 = 8 << 20;
 const ADDR_COMPAT_LAYOUT: libc::c_ulong = 0x0020_0000;
@@ -31,6 +35,12 @@ static STACK: OnceLock<u64> = OnceLock::new();
 /// The soft limit on the stack's size that the runner was started with, in bytes; `u64::MAX` is none.
 pub fn initial_stack_limit() -> u64 {
     *STACK.get_or_init(|| soft_stack_limit().rlim_cur)
+}
+
+/// Whether the kernel has started the runner as the interpreter of a program (binfmt_misc), so that the
+/// arguments are the program's path and its own arguments. Asked before [`crate::HostMachine::new`].
+pub fn is_interpreter() -> bool {
+    auxv(libc::AT_FLAGS) & AT_FLAGS_PRESERVE_ARGV0 != 0 || env::var_os(INTERPRETER).is_some()
 }
 
 /// Checks invariant 1; may replace the process.
@@ -44,10 +54,12 @@ pub(crate) fn check() -> Result<(), Refusal> {
     } else {
         initial_stack_limit();
     }
-    if marker.is_some() {
-        // SAFETY: `HostMachine::new` comes before the process has a second thread that could be
-        // reading the environment; in tests no marker is set.
-        unsafe { env::remove_var(MARKER) };
+    for name in [MARKER, INTERPRETER] {
+        if env::var_os(name).is_some() {
+            // SAFETY: `HostMachine::new` comes before the process has a second thread that could be
+            // reading the environment; in tests no marker is set.
+            unsafe { env::remove_var(name) };
+        }
     }
     let Some(addr) = misplaced() else {
         return Ok(());
@@ -110,6 +122,9 @@ fn start_again() {
         .filter_map(|(name, value)| c_string(&join(&name, &value)))
         .collect();
     vars.extend(c_string(OsStr::new(&format!("{MARKER}={}", old.rlim_cur))));
+    if is_interpreter() {
+        vars.extend(c_string(OsStr::new(&format!("{INTERPRETER}=1"))));
+    }
     execve(c"/proc/self/exe", &args, &vars);
 }
 

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `entry` | the stubs into and out of user mode |
+//! | `fast` | system calls made on the spot, on the guest's FS |
 //! | `block` | what a vcpu's assembly and handlers find through `%gs:` |
 //! | `signals`, `fault`, `outside` | host signals: system calls that trap, faults, kicks, signals from outside |
 //! | `sud` | Syscall User Dispatch, which catches every system call |
@@ -30,6 +31,7 @@ mod block;
 mod clock;
 mod descriptors;
 mod entry;
+mod fast;
 mod fault;
 mod fpu;
 mod guest_asm;
@@ -51,12 +53,14 @@ mod vcpu;
 
 pub use descriptors::{initial_descriptor_limits, own_descriptors};
 pub use host::LinuxHost;
-pub use layout::initial_stack_limit;
+pub use layout::{initial_stack_limit, is_interpreter};
 pub use process::{catch_host_signals, initial_signals, restore_host_signals};
 pub use start::start_with;
 pub use vcpu::MainVcpu;
 
-use crate::entry::{LEFT_FAULT, LEFT_SYSCALL};
+use crate::block::Block;
+use crate::entry::{LEFT_FAULT, LEFT_PARKED, LEFT_SYSCALL};
+use crate::fast::Visit;
 use crate::poller::Poller as HostPoller;
 use crate::signals::Inherited;
 use crate::vcpu::{Gate, Vcpu};
@@ -68,8 +72,8 @@ use lwp_abi::signal::Signo;
 use lwp_kernel::Kernel;
 use lwp_kernel::ctx::{Fpu, Fxsave, Trap, Uppers, UserCtx};
 use lwp_kernel::machine::{
-    Advice, AlwaysReady, Backing, BadAddress, Clocks, CpuId, Event, ExitWith, Forked, HostErr,
-    Memory, Poller, Ready, UserMode, Vcpus, Wait,
+    Advice, AlwaysReady, Backing, BadAddress, Clocks, CpuId, Event, ExitWith, FastCalls, Forked,
+    HostErr, Memory, Poller, Ready, UserMode, Vcpus, Wait,
 };
 use std::sync::{Arc, OnceLock};
 
@@ -112,6 +116,8 @@ pub struct Options {
     pub vcpus: Option<usize>,
     /// Leave system-call sites as they are: every call traps.
     pub no_patches: bool,
+    /// Leave no system call to the fast road: each one leaves user mode.
+    pub no_fast_calls: bool,
     /// Do without `wrfsbase` and its kin, as on CPUs that lack them; the process's first machine
     /// decides.
     pub no_fsgsbase: bool,
@@ -145,6 +151,8 @@ pub(crate) struct Inner {
     poller: HostPoller,
     gate: Gate,
     has_fsgsbase: bool,
+    /// System calls may be made on the guest's FS.
+    makes_fast_calls: bool,
     /// libc's own copying leaves vector state alone (`fpu`, invariant 2).
     host_keeps_uppers: bool,
     at_exit: OnceLock<AtExit>,
@@ -195,13 +203,16 @@ impl HostMachine {
         let host_cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let vcpus = options.vcpus.unwrap_or(host_cpus).max(1);
         patch::set_enabled(!options.no_patches);
+        let host_keeps_uppers = is_static() && mem_fns::anchor() != 0 && str_fns::anchor() != 0;
         Ok(Self {
             inner: Arc::new(Inner {
                 cpus: (0..vcpus).map(|_| Vcpu::new()).collect(),
                 poller: HostPoller::new(host_cpus)?,
                 gate: Gate::default(),
                 has_fsgsbase: has_fsgsbase(),
-                host_keeps_uppers: is_static() && mem_fns::anchor() != 0 && str_fns::anchor() != 0,
+                // Without a vDSO the clocks are libc's, which has thread-local storage.
+                makes_fast_calls: host_keeps_uppers && !options.no_fast_calls && clock::init(),
+                host_keeps_uppers,
                 at_exit: OnceLock::new(),
             }),
         })
@@ -257,23 +268,9 @@ fn is_static() -> bool {
     layout::auxv(libc::AT_BASE) == 0
 }
 
-impl UserMode for HostMachine {
-    fn enter(&self, cx: &mut UserCtx) -> Trap {
-        let block = &self.inner.current().block;
-        if let Some(fault) = fault::unenterable(&cx.regs) {
-            return Trap::Fault(fault);
-        }
-        // The stub looks again; this saves loading state for nothing.
-        if block.pending.load(Ordering::Relaxed) != 0 {
-            block.pending.swap(0, Ordering::SeqCst);
-            return Trap::Preempted;
-        }
-        fpu::load(cx);
-        block.stepping.store(false, Ordering::Relaxed);
-        // SAFETY: `current` shows that this thread is a vcpu; RIP and FS base were looked at and the
-        // FP state loaded just now.
-        let left = unsafe { entry::enter(cx) };
-        fpu::after_exit(cx, self.inner.host_keeps_uppers);
+impl HostMachine {
+    /// What the stub's answer means, once the guest is out.
+    fn left(block: &Block, left: u64) -> Trap {
         match left {
             LEFT_SYSCALL => Trap::Syscall,
             LEFT_FAULT => Trap::Fault(block.take_fault()),
@@ -283,6 +280,62 @@ impl UserMode for HostMachine {
                 Trap::Preempted
             }
         }
+    }
+
+    /// Gets `cx` ready to be entered; a trap if it cannot be, or need not be.
+    fn get_ready(block: &Block, cx: &mut UserCtx) -> Option<Trap> {
+        if let Some(fault) = fault::unenterable(&cx.regs) {
+            return Some(Trap::Fault(fault));
+        }
+        // The stub looks again; this saves loading state for nothing.
+        if block.pending.load(Ordering::Relaxed) != 0 {
+            return Some(Self::left(block, entry::LEFT_PREEMPTED));
+        }
+        fpu::load(cx);
+        block.stepping.store(false, Ordering::Relaxed);
+        None
+    }
+}
+
+impl UserMode for HostMachine {
+    fn run(&self, cx: &mut Option<Box<UserCtx>>, calls: &mut dyn FastCalls) -> Option<Trap> {
+        let here = cx.as_deref_mut()?;
+        if !self.inner.makes_fast_calls {
+            return Some(self.enter(here));
+        }
+        let block = &self.inner.current().block;
+        if let Some(trap) = Self::get_ready(block, here) {
+            return Some(trap);
+        }
+        let first = &raw mut *here;
+        let mut visit = Visit { block, cx, calls };
+        block
+            .visit
+            .store((&raw mut visit).cast(), Ordering::Relaxed);
+        // SAFETY: as in `enter`; the context stays where it is until `fast` replaces it.
+        let left = unsafe { entry::enter(first) };
+        block.visit.store(core::ptr::null_mut(), Ordering::Relaxed);
+        if left == LEFT_PARKED {
+            fpu::are_clean();
+            return None;
+        }
+        Some(Self::left(block, left))
+    }
+
+    fn set_aside(&self, cx: &mut UserCtx) -> bool {
+        fpu::set_aside(cx)
+    }
+
+    fn enter(&self, cx: &mut UserCtx) -> Trap {
+        let block = &self.inner.current().block;
+        if let Some(trap) = Self::get_ready(block, cx) {
+            return trap;
+        }
+        // SAFETY: `current` shows that this thread is a vcpu; RIP and FS base were looked at and the
+        // FP state loaded just now.
+        let left = unsafe { entry::enter(cx) };
+        fpu::after_exit(cx, self.inner.host_keeps_uppers);
+        Self::left(block, left)
     }
 
     fn switch_out(&self, cx: &mut UserCtx) {
@@ -355,6 +408,14 @@ impl Clocks for HostMachine {
 
     fn realtime(&self) -> Duration {
         clock::realtime()
+    }
+
+    fn stamp(&self) -> u64 {
+        clock::stamp()
+    }
+
+    fn stamped(&self, count: u64) -> Duration {
+        clock::stamped(count)
     }
 
     fn process_cpu(&self) -> Duration {

@@ -9,7 +9,7 @@
 //! |---|---|---|---|---|
 //! | guest | registers to the context, leave: `Preempted` | leave: fault | leave: fault | leave: system call |
 //! | trampoline | set `pending`, return (it runs straight into the host) | fault, at the moved instruction's own address | as if the instruction had run where it was | – |
-//! | entry stub, up to the last jump | RIP := abort | at the jump: fault at the bad RIP | guest has TF: go on | – |
+//! | entry stub, or the way back from a fast call, up to the last jump | RIP := abort | at the jump: fault at the bad RIP | guest has TF: go on | – |
 //! | `guest_asm` | set `pending`, return | RIP := its fix-up | our bug | – |
 //! | exit stub, other host code, vDSO | set `pending`, return | our bug: report, exit 125 | our bug | our bug |
 //!
@@ -24,7 +24,7 @@
 //! Sources: Linux, `arch/x86/include/uapi/asm/{ucontext,sigcontext}.h`, sigaction(2), sigaltstack(2).
 
 use crate::block::{Block, bump};
-use crate::entry::{self, HOST_HATES, LEFT_FAULT, LEFT_PREEMPTED, LEFT_SYSCALL};
+use crate::entry::{self, HOST_HATES, LEFT_FAULT, LEFT_PREEMPTED, LEFT_SYSCALL, Sequence};
 use crate::outside::{self, HostSignal};
 use crate::patch::{self, Moved};
 use crate::{fault, guest_asm, poller, size, sud};
@@ -167,7 +167,7 @@ const SA_RESTORER: u64 = 0x0400_0000;
 enum Place {
     Guest,
     Trampoline(Moved),
-    Entry,
+    Entering(Sequence),
     Fixable(u64),
     Host,
 }
@@ -183,9 +183,10 @@ pub(crate) fn install(has_fsgsbase: bool) -> Inherited {
         let action = match signo {
             libc::SIGKILL | libc::SIGSTOP | 33 => continue,
             _ if IGNORED.contains(&signo) => ignore(),
-            // A read of a background process must not be begun again before the guest has stopped.
-            libc::SIGTTIN | libc::SIGTTOU => catch(0),
-            _ => catch(libc::SA_RESTART),
+            // Without SA_RESTART: a vcpu that has come to wait in the host after all (a descriptor was
+            // replaced by a pipe under its hands, a background process reads its terminal) comes back
+            // at the next kick, and begins again from the guest.
+            _ => catch(0),
         };
         if sigaction(signo, &action).handler == libc::SIG_IGN as u64 {
             inherited.ignored |= bit(signo);
@@ -226,7 +227,7 @@ pub(crate) fn set_plain(signo: c_int, ignored: bool) {
 /// Whether children that end leave zombies; SIGCHLD comes all the same.
 pub(crate) fn discard_children(discards: bool) {
     let flag = if discards { libc::SA_NOCLDWAIT } else { 0 };
-    sigaction(libc::SIGCHLD, &catch(libc::SA_RESTART | flag));
+    sigaction(libc::SIGCHLD, &catch(flag));
 }
 
 /// Puts our handler back after [`set_plain`].
@@ -438,8 +439,8 @@ fn place(rip: u64) -> Place {
         Place::Trampoline(moved)
     } else if rip < GUEST_BOUND {
         Place::Guest
-    } else if entry::entry_range().contains(&rip) {
-        Place::Entry
+    } else if let Some(sequence) = Sequence::of(rip) {
+        Place::Entering(sequence)
     } else {
         guest_asm::fixup(rip).map_or(Place::Host, Place::Fixable)
     }
@@ -471,7 +472,7 @@ fn on_outside(block: &Block, frame: &mut Frame<'_>, signo: c_int, info: &siginfo
             bump(&block.kicks);
             leave(block, frame, LEFT_PREEMPTED);
         }
-        Place::Entry => frame.go_on_at(entry::entry_abort()),
+        Place::Entering(sequence) => frame.go_on_at(sequence.abort()),
         Place::Trampoline(_) | Place::Fixable(_) | Place::Host => {}
     }
 }
@@ -483,13 +484,13 @@ fn on_exception(block: &Block, frame: &mut Frame<'_>, signo: c_int, info: &sigin
         Place::Guest if is_step && block.stepping.swap(false, Ordering::Relaxed) => {}
         Place::Guest => guest_fault(block, frame, signo, info, None),
         Place::Trampoline(moved) => on_trampoline_exception(block, frame, signo, info, &moved),
-        Place::Entry if is_step => block.stepping.store(true, Ordering::Relaxed),
-        Place::Entry if frame.rip() == entry::entry_jump() => {
+        Place::Entering(_) if is_step => block.stepping.store(true, Ordering::Relaxed),
+        Place::Entering(sequence) if frame.rip() == sequence.jump() => {
             let rip = block.guest_rip.load(Ordering::Relaxed);
             guest_fault(block, frame, signo, info, Some(rip));
         }
         Place::Fixable(fixup) if !is_step => frame.go_on_at(fixup),
-        Place::Entry | Place::Fixable(_) | Place::Host => our_bug(signo, frame),
+        Place::Entering(_) | Place::Fixable(_) | Place::Host => our_bug(signo, frame),
     }
 }
 

@@ -206,7 +206,10 @@ impl Inner {
         };
         // Pairs with the swaps to 0 in `enter` and `Poller::sleep`: what the kicker wrote before is
         // seen after them.
-        if vcpu.block.pending.swap(1, Ordering::SeqCst) == 0 && !self.is_current(cpu) {
+        vcpu.block.pending.swap(1, Ordering::SeqCst);
+        // Also when it was set: the signal that set it may have come right before a host call that
+        // waits after all, and only another one ends that.
+        if !self.is_current(cpu) {
             let tid = vcpu.tid.load(Ordering::SeqCst);
             if tid != 0 {
                 tgkill(tid, signals::SIG_KICK);

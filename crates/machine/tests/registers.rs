@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Guest, Random};
-use lwp_kernel::ctx::{ExtState, FaultKind, Trap, UserCtx};
-use lwp_kernel::machine::{UserMode, Vcpus};
+use common::{Guest, Random, Script, TWO_CALLS};
+use lwp_kernel::ctx::{Answer, ExtState, FaultKind, Trap, UserCtx};
+use lwp_kernel::machine::{FastEnd, UserMode, Vcpus};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -208,6 +208,159 @@ fn a_call_changes_rcx_r11_and_nothing_else() {
             "{name}: {fast} fast, {slow} slow"
         );
     }
+}
+
+/// DF and AC: with them a call leaves user mode.
+const SLOW_FLAGS: u64 = 0x4_0400;
+
+#[test]
+fn a_call_made_on_the_spot_changes_its_results_rcx_r11_and_nothing_else() {
+    let guest = Guest::new();
+    let at = guest.text(&TWO_CALLS);
+    let mut random = Random(0x0bad_cafe);
+    for round in 0..ROUNDS {
+        let mut start = guest.cx(at);
+        randomize(&mut start, &mut random);
+        let mut slot = Some(Box::new(start.clone()));
+        let mut script = Script::new(&guest, FastEnd::Done);
+        let trap = guest.machine.run(&mut slot, &mut script);
+        assert_eq!(trap, Some(Trap::Syscall));
+        let is_slow =
+            start.regs.rflags & SLOW_FLAGS != 0 || cfg!(not(target_feature = "crt-static"));
+        assert_eq!(script.made, u32::from(!is_slow), "round {round}");
+        let cx = slot.as_deref_mut().expect("it has not parked");
+        let mut expected = start.regs.clone();
+        expected.rflags = cx.regs.rflags;
+        let mut flags = start.regs.rflags & FLAGS;
+        if is_slow {
+            (expected.rip, expected.rax) = (at + 7, 42);
+        } else {
+            (expected.rip, expected.rax, expected.rdx) = (at + 14, 43, 9);
+            // Success: carry clear.
+            flags &= !1;
+        }
+        expected.rcx = expected.rip;
+        expected.r11 = cx.regs.r11;
+        assert_eq!(cx.regs.rflags & FLAGS, flags, "round {round}");
+        assert_eq!(cx.regs, expected, "round {round}");
+        assert_eq!(everything(&guest, cx), everything(&guest, &mut start));
+    }
+}
+
+#[test]
+fn an_answered_call_changes_its_results_rcx_r11_and_nothing_else() {
+    let guest = Guest::new();
+    let at = guest.text(&TWO_CALLS);
+    let mut random = Random(0x0dd_ba11);
+    for round in 0..ROUNDS {
+        let mut start = guest.cx(at);
+        randomize(&mut start, &mut random);
+        start.regs.rflags &= !SLOW_FLAGS;
+        let value = random.next();
+        start.answer = Answer { number: 42, value };
+        let mut slot = Some(Box::new(start.clone()));
+        let mut script = Script::new(&guest, FastEnd::Slow);
+        let trap = guest.machine.run(&mut slot, &mut script);
+        assert_eq!(trap, Some(Trap::Syscall));
+        if cfg!(not(target_feature = "crt-static")) {
+            return;
+        }
+        let cx = slot.as_deref_mut().expect("it has not parked");
+        let mut expected = start.regs.clone();
+        (expected.rip, expected.rcx) = (at + 14, at + 14);
+        (expected.rax, expected.rdx) = (43, 0);
+        (expected.r11, expected.rflags) = (cx.regs.r11, cx.regs.rflags);
+        let flags = start.regs.rflags & FLAGS & !1;
+        assert_eq!(cx.regs.rflags & FLAGS, flags, "round {round}");
+        assert_eq!(cx.regs, expected, "round {round}");
+        assert_eq!(everything(&guest, cx), everything(&guest, &mut start));
+    }
+}
+
+#[test]
+fn the_answer_is_what_was_said() {
+    if cfg!(not(target_feature = "crt-static")) {
+        return;
+    }
+    let guest = Guest::new();
+    // The call, then rax to rbx, then ud2.
+    let at = guest.text(&[0xb8, 42, 0, 0, 0, 0x0f, 5, 0x48, 0x89, 0xc3, 0x0f, 0x0b]);
+    let before = guest.machine.stats();
+    let mut cx = guest.cx(at);
+    cx.answer = Answer {
+        number: 42,
+        value: 0x1234_5678_9abc,
+    };
+    let mut slot = Some(Box::new(cx));
+    let mut script = Script::new(&guest, FastEnd::Done);
+    let trap = guest.machine.run(&mut slot, &mut script);
+    assert!(matches!(trap, Some(Trap::Fault(_))));
+    assert_eq!(script.made, 0);
+    assert_eq!(slot.expect("it is there").regs.rbx, 0x1234_5678_9abc);
+    assert_eq!(guest.machine.stats().fast, before.fast + 1);
+}
+
+#[test]
+fn contexts_that_take_each_others_place_keep_their_registers() {
+    let guest = Guest::new();
+    let at = guest.text(&TWO_CALLS);
+    let mut random = Random(0xfeed);
+    let mut plain = |rip| {
+        let mut cx = guest.cx(rip);
+        randomize(&mut cx, &mut random);
+        cx.regs.rflags &= !SLOW_FLAGS;
+        cx.fpu.ext = None;
+        cx
+    };
+    for round in 0..ROUNDS {
+        let (first, second) = (plain(at), plain(at + 7));
+        let mut slot = Some(Box::new(first.clone()));
+        let mut script = Script::new(&guest, FastEnd::Switched);
+        script.other = Some(Box::new(second.clone()));
+        let trap = guest.machine.run(&mut slot, &mut script);
+        assert_eq!(trap, Some(Trap::Syscall));
+        if cfg!(not(target_feature = "crt-static")) {
+            return;
+        }
+        let parked = script.parked.as_deref().expect("the first has parked");
+        assert!(parked.fpu.is_plain());
+        let mut here = slot.expect("the second runs");
+        guest.machine.switch_out(&mut here);
+        for (cx, start, rip, rax) in [(parked, &first, at + 7, 42), (&*here, &second, at + 14, 43)]
+        {
+            let mut expected = start.regs.clone();
+            (expected.rip, expected.rcx, expected.rax) = (rip, rip, rax);
+            (expected.r11, expected.rflags) = (cx.regs.r11, cx.regs.rflags);
+            assert_eq!(cx.regs, expected, "round {round}");
+            assert_eq!(
+                cx.regs.rflags & FLAGS,
+                start.regs.rflags & FLAGS,
+                "round {round}"
+            );
+            assert_eq!((cx.fpu.xmm, cx.fpu.mxcsr), (start.fpu.xmm, start.fpu.mxcsr));
+            assert!(cx.fpu.is_plain(), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_context_with_more_than_xmm_is_not_set_aside_on_the_spot() {
+    let guest = Guest::new();
+    let at = guest.text(&TWO_CALLS);
+    let mut random = Random(0xace);
+    let mut start = guest.cx(at);
+    randomize(&mut start, &mut random);
+    start.regs.rflags &= !SLOW_FLAGS;
+    let mut slot = Some(Box::new(start.clone()));
+    let mut script = Script::new(&guest, FastEnd::Parked);
+    assert_eq!(
+        guest.machine.run(&mut slot, &mut script),
+        Some(Trap::Syscall)
+    );
+    assert_eq!(script.made, 0);
+    let mut cx = slot.expect("it is there");
+    assert_eq!(cx.regs.rip, at + 7);
+    assert_eq!(everything(&guest, &mut cx), everything(&guest, &mut start));
 }
 
 #[test]

@@ -7,13 +7,13 @@
 
 mod common;
 
-use common::{Guest, Random};
+use common::{Guest, Random, Script, TWO_CALLS};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use libc::{c_int, siginfo_t, ucontext_t};
 use lwp_abi::signal::Signo;
-use lwp_kernel::ctx::{FaultKind, Trap, UserCtx};
-use lwp_kernel::machine::{Event, GUEST_BOUND, Poller, Wait};
+use lwp_kernel::ctx::{Answer, FaultKind, Trap, UserCtx};
+use lwp_kernel::machine::{Event, FastEnd, GUEST_BOUND, Poller, UserMode, Wait};
 
 const TF: u64 = 1 << 8;
 const PUSHFQ: u8 = 0x9c;
@@ -118,11 +118,11 @@ fn install() {
 }
 
 /// Enters the guest with the trap flag set.
-fn enter_stepping(guest: &Guest, cx: &mut UserCtx) -> Trap {
+fn stepping<T>(enter: impl FnOnce() -> T) -> T {
     STEPPING.store(true, Relaxed);
     // SAFETY: `on_step` takes the traps.
     unsafe { asm!("pushfq", "or dword ptr [rsp], 0x100", "popfq") };
-    let trap = guest.enter(cx);
+    let trap = enter();
     STEPPING.store(false, Relaxed);
     // SAFETY: ends the stepping.
     unsafe { asm!("pushfq", "and dword ptr [rsp], 0xfffffeff", "popfq") };
@@ -135,7 +135,6 @@ fn enter_stepping(guest: &Guest, cx: &mut UserCtx) -> Trap {
 fn step_through(guest: &Guest, code: &[u8], flags: u64, wanted: &Trap, after: u64) -> u64 {
     let at = guest.text(code);
     let mut random = Random(42);
-    let mut signals = Vec::new();
     for step in 1.. {
         let mut cx = guest.cx(at);
         cx.regs.rbx = random.next();
@@ -147,7 +146,7 @@ fn step_through(guest: &Guest, code: &[u8], flags: u64, wanted: &Trap, after: u6
         let start = cx.clone();
         WANTED.store(step, Relaxed);
         SEEN.store(0, Relaxed);
-        let mut trap = enter_stepping(guest, &mut cx);
+        let mut trap = stepping(|| guest.enter(&mut cx));
         let seen = SEEN.load(Relaxed);
         while trap == Trap::Preempted {
             trap = guest.enter(&mut cx);
@@ -161,25 +160,114 @@ fn step_through(guest: &Guest, code: &[u8], flags: u64, wanted: &Trap, after: u6
         expected.rflags |= cx.regs.rflags & (TF | 0x1_0000);
         assert_eq!(cx.regs, expected, "step {step}");
         assert_eq!(cx.fpu.xmm, start.fpu.xmm, "step {step}");
-        guest.machine.poll(0, Wait::No, &mut signals);
-        if seen < step {
-            assert!(signals.is_empty());
+        if settle(guest, at, step, seen) {
             return seen;
         }
-        assert_eq!(signals.len(), 1, "step {step}");
-        assert!(
-            matches!(
-                signals[0],
-                Event::Signal {
-                    signo: Signo::SIGUSR1,
-                    ..
-                }
-            ),
-            "step {step}"
-        );
-        // Its flag may still be up, if the guest had left before it was looked at.
-        let mut next = guest.cx(at);
-        while guest.enter(&mut next) == Trap::Preempted {}
+    }
+    unreachable!("there are infinitely many numbers")
+}
+
+/// After a run of `seen` steps with a signal at `step`: it has come, once, if the run was long enough; else
+/// `true`.
+fn settle(guest: &Guest, at: u64, step: u64, seen: u64) -> bool {
+    let mut signals = Vec::new();
+    guest.machine.poll(0, Wait::No, &mut signals);
+    if seen < step {
+        assert!(signals.is_empty());
+        return true;
+    }
+    assert_eq!(signals.len(), 1, "step {step}");
+    let signo = match signals[0] {
+        Event::Signal { signo, .. } => Some(signo),
+        _ => None,
+    };
+    assert_eq!(signo, Some(Signo::SIGUSR1), "step {step}");
+    // Its flag may still be up, if the guest had left before it was looked at.
+    let mut next = guest.cx(at);
+    while guest.enter(&mut next) == Trap::Preempted {}
+    false
+}
+
+/// A context at `at` with something in its registers.
+fn random_cx(guest: &Guest, at: u64, random: &mut Random) -> UserCtx {
+    let mut cx = guest.cx(at);
+    cx.regs.rbx = random.next();
+    cx.regs.rsi = random.next();
+    cx.regs.r9 = random.next();
+    cx.regs.r15 = random.next();
+    cx.regs.rflags |= 0x8d4;
+    cx.regs.fs_base = random.next() >> 17;
+    cx.fpu.xmm[3] = [random.next(), random.next()];
+    // Any rounding, nothing else.
+    cx.fpu.mxcsr = 0x1f80 | u32::try_from(random.next() & 0x6000).expect("16 bits");
+    cx
+}
+
+/// Checks what a call behind `rip` has left of `start`.
+fn check(cx: &UserCtx, start: &UserCtx, rip: u64, rdx: u64, step: u64) {
+    let mut expected = start.regs.clone();
+    (expected.rip, expected.rdx) = (rip, rdx);
+    expected.rax = cx.regs.rax;
+    expected.rcx = cx.regs.rcx;
+    expected.r11 = cx.regs.r11;
+    expected.rflags |= cx.regs.rflags & (TF | 0x1_0000);
+    assert_eq!(cx.regs, expected, "step {step}");
+    assert_eq!(cx.fpu.xmm, start.fpu.xmm, "step {step}");
+    assert_eq!(cx.fpu.mxcsr, start.fpu.mxcsr, "step {step}");
+}
+
+/// The same as [`step_through`], for a call made on the spot that ends in `end`, or is answered by the stub.
+fn step_through_fast(guest: &Guest, end: FastEnd, answer: Option<Answer>) -> u64 {
+    let at = guest.text(&TWO_CALLS);
+    let mut random = Random(43);
+    let mut slow = 0;
+    for step in 1.. {
+        let mut start = random_cx(guest, at, &mut random);
+        start.answer = answer.unwrap_or_default();
+        let other = random_cx(guest, at + 7, &mut random);
+        let mut script = Script::new(guest, end);
+        script.other = Some(Box::new(other.clone()));
+        let mut slot = Some(Box::new(start.clone()));
+        WANTED.store(step, Relaxed);
+        SEEN.store(0, Relaxed);
+        let mut trap = stepping(|| guest.machine.run(&mut slot, &mut script));
+        let seen = SEEN.load(Relaxed);
+        while trap == Some(Trap::Preempted) {
+            // The test's own, if the guest was interrupted; with it a call is not made on the spot.
+            let cx = slot.as_deref_mut().expect("it has not parked");
+            cx.regs.rflags &= !TF;
+            trap = guest.machine.run(&mut slot, &mut script);
+        }
+        let (here, parked) = (slot.as_deref(), script.parked.as_deref());
+        match (script.made, end, here, parked) {
+            (0, FastEnd::Done, Some(here), None) if answer.is_some() => {
+                check(here, &start, at + 14, 0, step);
+            }
+            // Interrupted, it is a call like any other.
+            (1, FastEnd::Done, Some(here), None) => {
+                check(here, &start, at + 14, 9, step);
+                slow += u64::from(answer.is_some());
+            }
+            (1, FastEnd::Switched, Some(here), Some(parked)) => {
+                check(parked, &start, at + 7, start.regs.rdx, step);
+                check(here, &other, at + 14, other.regs.rdx, step);
+            }
+            (1, FastEnd::Parked, None, Some(parked)) => {
+                check(parked, &start, at + 7, start.regs.rdx, step);
+            }
+            // Linux's return from a signal may mark registers as in use that hold nothing.
+            (0, FastEnd::Switched | FastEnd::Parked, Some(here), None) => {
+                check(here, &start, at + 7, start.regs.rdx, step);
+                slow += 1;
+            }
+            other => panic!("step {step}: {other:?}"),
+        }
+        let wanted = slot.is_some().then_some(Trap::Syscall);
+        assert_eq!(trap, wanted, "step {step}");
+        if settle(guest, at, step, seen) {
+            assert!(2 * slow < seen, "{end:?}: {slow} of {seen} were not made");
+            return seen;
+        }
     }
     unreachable!("there are infinitely many numbers")
 }
@@ -212,6 +300,18 @@ fn a_signal_at_every_instruction_is_taken_once_and_disturbs_nothing() {
         &Trap::Syscall,
         7,
     );
+    // Calls made on the spot, if the build has them.
+    if cfg!(target_feature = "crt-static") {
+        for end in [FastEnd::Done, FastEnd::Switched, FastEnd::Parked] {
+            let steps = step_through_fast(&guest, end, None);
+            assert!(steps > 150, "{end:?}: only {steps} steps");
+        }
+        let answer = Answer {
+            number: 42,
+            value: 7,
+        };
+        step_through_fast(&guest, FastEnd::Done, Some(answer));
+    }
     // A fault.
     let fault = lwp_kernel::ctx::Fault {
         kind: FaultKind::IllOpc,

@@ -31,6 +31,7 @@ use core::time::Duration;
 use lwp_abi::lwp::LwpId;
 use lwp_kernel::Kernel;
 use lwp_kernel::ctx::UserCtx;
+use lwp_kernel::events::Listener;
 use lwp_kernel::kernel::Config;
 use lwp_kernel::machine::{Clocks, ExitWith};
 use lwp_kernel::sched::{Chaos, Fair, Policy};
@@ -65,6 +66,7 @@ impl Process {
         config: Config,
         crew: Option<Arc<Crew>>,
         policy: Box<dyn Policy>,
+        listener: Option<Arc<dyn Listener>>,
     ) -> Self {
         let machine = Arc::new(SimMachine::new(seed, &space, crew));
         let calls = Arc::new(Unix::new(
@@ -75,7 +77,7 @@ impl Process {
             },
         ));
         let below: Arc<SimMachine> = Arc::clone(&machine);
-        let kernel = Kernel::new(below, calls, policy, config, PID);
+        let kernel = Kernel::with_listener(below, calls, policy, config, PID, listener);
         space.set_kernel(&kernel);
         let mut ctx = UserCtx::default();
         space.first_registers(&mut ctx.regs);
@@ -120,7 +122,23 @@ impl Sim {
     {
         let policy = Box::new(Chaos::new(seed));
         Self {
-            process: Process::new(seed, Space::new(main), config, None, policy),
+            process: Process::new(seed, Space::new(main), config, None, policy, None),
+        }
+    }
+
+    /// The same with a listener to the kernel's events.
+    pub fn with_listener<F>(
+        seed: u64,
+        listener: Arc<dyn Listener>,
+        main: impl Fn(User) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let policy = Box::new(Chaos::new(seed));
+        let (space, config) = (Space::new(main), Config::default());
+        Self {
+            process: Process::new(seed, space, config, None, policy, Some(listener)),
         }
     }
 
@@ -185,9 +203,23 @@ impl Threads {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::with_listener(seed, ncpu, None, main)
+    }
+
+    /// The same with a listener to the kernel's events.
+    pub fn with_listener<F>(
+        seed: u64,
+        ncpu: usize,
+        listener: Option<Arc<dyn Listener>>,
+        main: impl Fn(User) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let crew = Arc::new(Crew::new(ncpu));
         let (space, config) = (Space::new(main), Config::default());
-        let process = Process::new(seed, space, config, Some(Arc::clone(&crew)), Box::new(Fair));
+        let ours = Some(Arc::clone(&crew));
+        let process = Process::new(seed, space, config, ours, Box::new(Fair), listener);
         Self { process, crew }
     }
 

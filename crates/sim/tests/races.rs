@@ -16,6 +16,8 @@ use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LWP_DETACHED, LwpState};
 use lwp_abi::signal::{SaFlags, Siginfo, Signo};
+use lwp_kernel::Kernel;
+use lwp_kernel::callout::Call;
 use lwp_kernel::machine::ExitWith;
 use lwp_sim::{Ended, PID, Threads, User, describe};
 use std::sync::Arc;
@@ -143,6 +145,97 @@ fn park_against_unpark() {
             }
         }
         assert_eq!(user.wait(partner).await, Ok(partner));
+    });
+}
+
+/// Rounds of a hand-off whose other end also gets signals, suspensions and unparks from elsewhere, all of which
+/// find it parked with its context lent, at hand, in a run queue, or in user mode.
+#[test]
+fn hand_off_against_everything_else() {
+    race(|user| async move {
+        let count = user.count_signals(Signo::SIGUSR1, SaFlags::empty()).await;
+        let turn = user.put(&0u64);
+        let partner = user
+            .spawn(move |user| async move {
+                for round in 0..rounds(60) {
+                    while user.get::<u64>(turn) != 2 * round + 1 {
+                        let _ = user.park().await;
+                    }
+                    user.add(turn, 1);
+                    user.unpark(PID).await.unwrap();
+                }
+            })
+            .await
+            .unwrap();
+        let pest = user
+            .spawn(move |user| async move {
+                for round in 0..rounds(40) {
+                    dawdle(&user, round).await;
+                    let done = match round % 4 {
+                        0 => user.kill(partner, Signo::SIGUSR1).await,
+                        1 => user.unpark(partner).await,
+                        2 => user.wakeup(partner).await,
+                        _ => match user.suspend(partner).await {
+                            Ok(_) => user.resume(partner).await,
+                            failed => failed,
+                        },
+                    };
+                    // It may be gone already; or awake.
+                    assert!(
+                        matches!(done, Ok(_) | Err(Errno::ESRCH | Errno::ENODEV)),
+                        "{done:?}"
+                    );
+                }
+            })
+            .await
+            .unwrap();
+        for round in 0..rounds(60) {
+            user.add(turn, 1);
+            let unparked = user.unpark(partner).await;
+            // In the last round it may have seen its turn without this, and be gone.
+            assert!(unparked.is_ok() || round == rounds(60) - 1, "{unparked:?}");
+            while user.get::<u64>(turn) != 2 * round + 2 {
+                let _ = user.park().await;
+            }
+        }
+        for lid in [partner, pest] {
+            assert_eq!(user.wait(lid).await, Ok(lid));
+        }
+        assert!(user.get::<u64>(count) <= rounds(40));
+    });
+}
+
+/// Several LWPs unpark each other in a ring, so that the one at hand is displaced and stolen.
+#[test]
+fn a_ring_of_hand_offs() {
+    race(|user| async move {
+        const LWPS: u64 = 4;
+        let turn = user.put(&0u64);
+        let ids = user.put(&[0u64; 4]);
+        let mut lids = Vec::new();
+        for me in 0..LWPS {
+            let lid = user
+                .spawn(move |user| async move {
+                    for round in 0..rounds(20) {
+                        while user.get::<u64>(turn) != round * LWPS + me + 1 {
+                            let _ = user.park().await;
+                        }
+                        user.add(turn, 1);
+                        let next = user.get::<u64>(ids + 8 * ((me + 1) % LWPS));
+                        // The last round's last one has nobody left to wake.
+                        let _ = user.unpark(i32::try_from(next).unwrap()).await;
+                    }
+                })
+                .await
+                .unwrap();
+            user.add(ids + 8 * me, u64::try_from(lid).unwrap());
+            lids.push(lid);
+        }
+        user.add(turn, 1);
+        user.unpark(lids[0]).await.unwrap();
+        for lid in lids {
+            assert_eq!(user.wait(lid).await, Ok(lid));
+        }
     });
 }
 
@@ -397,16 +490,16 @@ fn signals_of_the_process_against_sleeps() {
     });
 }
 
-/// Has SIGCONT come from outside every 100 microseconds: once would not do, it may come before the stop.
-fn continue_again_and_again(kernel: &Arc<lwp_kernel::Kernel>, count: u32) {
+/// Continues the process in a while, and again `times` times: the first may come before the stop.
+fn continue_later(kernel: &Arc<Kernel>, times: u32) {
     let at = kernel.machine.monotonic() + Duration::from_micros(100);
-    let call = move |kernel: &Arc<lwp_kernel::Kernel>| {
+    let call = Call::Run(Box::new(move |kernel| {
         kernel.psignal(&Siginfo::new(Signo::SIGCONT, 0));
-        if count > 0 {
-            continue_again_and_again(kernel, count - 1);
+        if times > 0 {
+            continue_later(kernel, times - 1);
         }
-    };
-    kernel.timeout(at, lwp_kernel::callout::Call::Run(Box::new(call)));
+    }));
+    kernel.timeout(at, call);
 }
 
 #[test]
@@ -427,7 +520,7 @@ fn stop_and_continue_against_everything() {
             });
             lids.push(lid.await.unwrap());
         }
-        continue_again_and_again(&user.kernel(), 10_000);
+        continue_later(&user.kernel(), 10_000);
         for _ in 0..3 {
             user.kill(PID, Signo::SIGSTOP).await.unwrap();
             for &lid in &lids {

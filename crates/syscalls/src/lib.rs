@@ -17,6 +17,7 @@ pub mod exec;
 pub mod files;
 pub mod host;
 mod kqueue;
+mod own;
 mod patience;
 mod socket;
 mod sys_descrip;
@@ -48,6 +49,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use lwp_abi::errno::Errno;
 use lwp_abi::nr;
 use lwp_abi::signal::{SI_USER, Siginfo, Signo};
+use lwp_abi::time::ClockId;
+use lwp_kernel::ctx::Regs;
+use lwp_kernel::fast::FastCall;
 use lwp_kernel::{CurLwp, Outcome, Personality, SysResult};
 use std::sync::{Arc, RwLock};
 
@@ -62,6 +66,8 @@ pub struct Options {
     pub vcpus: Option<usize>,
     /// `kern.maxlwp`.
     pub maxlwp: Option<u32>,
+    /// Every system call leaves user mode.
+    pub no_fast_calls: bool,
 }
 
 /// The program that runs, as sysctl and procfs show it.
@@ -86,6 +92,7 @@ pub struct Unix {
     /// The process the user started; its forks have other ids.
     first_pid: i32,
     pub(crate) children: Arc<sys_wait::Children>,
+    pub(crate) vforks: sys_process::Vforks,
     image: RwLock<Image>,
     /// One bit per number: its message has been printed.
     told: [AtomicU64; nr::SYS_NSYSENT as usize / 64],
@@ -101,9 +108,15 @@ impl Unix {
             options,
             first_pid: rustix::process::getpid().as_raw_nonzero().get(),
             children: Arc::default(),
+            vforks: sys_process::Vforks::default(),
             image: RwLock::new(Image::default()),
             told: [const { AtomicU64::new(0) }; nr::SYS_NSYSENT as usize / 64],
         }
+    }
+
+    /// How many descriptors the guest has open.
+    pub fn open_descriptors(&self) -> usize {
+        sys_descrip::open_fds(self).len()
     }
 
     /// The program that runs.
@@ -159,6 +172,21 @@ impl Personality for Unix {
         match args.shifted(l) {
             Ok(args) => table::dispatch(self, l, inner, &args),
             Err(errno) => Outcome::Done(Err(errno.into())),
+        }
+    }
+
+    fn own_id(&self) -> u64 {
+        u64::from(nr::SYS_LWP_SELF)
+    }
+
+    fn fast(&self, regs: &Regs) -> Option<FastCall> {
+        let args = Args::new(regs);
+        match u16::try_from(regs.rax % u64::from(nr::SYS_NSYSENT)).ok()? {
+            nr::SYS_LWP_SELF => Some(FastCall::Own),
+            nr::SYS_LWP_UNPARK => Some(FastCall::Unpark(args.int(0))),
+            nr::SYS_LWP_PARK60 if args.ptr(2) == 0 => Some(FastCall::Park(args.int(3))),
+            nr::SYS_CLOCK_GETTIME50 => Some(FastCall::Time(ClockId::new(args.int(0)), args.ptr(1))),
+            _ => None,
         }
     }
 }

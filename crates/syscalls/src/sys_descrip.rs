@@ -287,18 +287,13 @@ fn max_fd(sys: &Unix) -> i32 {
 
 /// The guest's open descriptors.
 pub(crate) fn open_fds(sys: &Unix) -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+    let Ok(mut fds) = crate::own::numbers_in(&*sys.host, "/proc/self/fd") else {
         // No procfs: ask for each.
         return (0..sys.limits.nofile())
             .filter(|&fd| is_open(sys, fd))
             .collect();
     };
-    let mut fds: Vec<i32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|&fd| fd < sys.host.first_own_fd())
-        .collect();
-    // The one that read the directory is among them, and closed by now.
+    fds.retain(|&fd| fd < sys.host.first_own_fd());
     fds.retain(|&fd| is_open(sys, fd));
     fds
 }

@@ -265,11 +265,7 @@ pub(crate) fn sys_lwp_unpark_all(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResul
         return Err(Errno::EINVAL.into());
     }
     let lids: Vec<LwpId> = copyin_slice(l, targets, count)?;
-    let failed = lids
-        .iter()
-        .filter(|lid| l.kernel.unpark(lid.raw()).is_err())
-        .count();
-    if failed > 0 {
+    if l.kernel.unpark_all(&lids) > 0 {
         return Err(Errno::ESRCH.into());
     }
     Ok(Ret::ZERO)
@@ -292,7 +288,9 @@ pub(crate) fn sys_lwp_setname(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
         .kernel
         .lwp_find(&p, self_or(l, a.int(0)))
         .ok_or(Errno::ESRCH)?;
-    t.lock().name = Some(name);
+    let mut st = t.lock();
+    st.name = Some(name);
+    l.kernel.tell_name(&t, name);
     Ok(Ret::ZERO)
 }
 

@@ -17,7 +17,36 @@ use lwp_kernel::{CurLwp, Outcome, Ret, SysResult};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process as host;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The writing ends of the pipes by which children of vfork(2) say that they have executed or ended:
+/// those of this process's children that are being made, and this process's own if it is such a child.
+///
+/// A fork copies them all, and the parent of one would wait for the others, too. So each child closes
+/// what is not its own.
+#[derive(Debug, Default)]
+pub(crate) struct Vforks(Mutex<Vec<OwnedFd>>);
+
+impl Vforks {
+    fn lock(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, end: OwnedFd) -> RawFd {
+        let name = end.as_raw_fd();
+        self.lock().push(end);
+        name
+    }
+
+    fn close(&self, name: RawFd) {
+        self.lock().retain(|end| end.as_raw_fd() != name);
+    }
+
+    fn keep_only(&self, name: Option<RawFd>) {
+        self.lock().retain(|end| Some(end.as_raw_fd()) == name);
+    }
+}
 
 /// `exit(2)`: ends the process with all its LWPs.
 pub(crate) fn sys_exit<'a>(_: &'a Unix, l: &'a mut CurLwp, a: &Args) -> Outcome<'a> {
@@ -31,7 +60,7 @@ pub(crate) fn sys_exit<'a>(_: &'a Unix, l: &'a mut CurLwp, a: &Args) -> Outcome<
 /// EAGAIN, ENOMEM: the host's.
 pub(crate) fn sys_fork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outcome<'a> {
     Outcome::Sleep(Box::pin(async move {
-        match fork(sys, l).await? {
+        match fork(sys, l, None).await? {
             Forked::Parent(pid) => Ok(parent(pid)),
             Forked::Child { .. } => Ok(child(l)),
         }
@@ -48,9 +77,13 @@ pub(crate) fn sys_vfork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outco
     Outcome::Sleep(Box::pin(async move {
         // The child holds the writing end until the host closes it, at exec or exit.
         let (held, holding) = high_pipe(sys)?;
-        match fork(sys, l).await? {
+        let holding = sys.vforks.add(holding);
+        let forked = fork(sys, l, Some(holding)).await;
+        if !matches!(forked, Ok(Forked::Child { .. })) {
+            sys.vforks.close(holding);
+        }
+        match forked? {
             Forked::Parent(pid) => {
-                drop(holding);
                 let until_let_go = move || {
                     let _ = rustix::io::read(held, &mut [0]);
                 };
@@ -59,7 +92,6 @@ pub(crate) fn sys_vfork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outco
             }
             Forked::Child { .. } => {
                 drop(held);
-                let _ = holding.into_raw_fd();
                 l.kernel.set_vfork_child(true);
                 Ok(child(l))
             }
@@ -67,9 +99,11 @@ pub(crate) fn sys_vfork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outco
     }))
 }
 
-async fn fork(sys: &Unix, l: &mut CurLwp) -> Result<Forked, Errno> {
+/// Forks; a child of vfork(2) keeps the end of the pipe that is called `holding`.
+async fn fork(sys: &Unix, l: &mut CurLwp, holding: Option<RawFd>) -> Result<Forked, Errno> {
     let side = l.fork().await.map_err(from_host)?;
     if matches!(side, Forked::Child { .. }) {
+        sys.vforks.keep_only(holding);
         l.kernel.set_vfork_child(false);
         l.kernel.vm.forked();
         sys.files.forked_child(&*sys.host);

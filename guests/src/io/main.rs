@@ -8,6 +8,7 @@
 mod files;
 mod memory;
 mod queue;
+mod races;
 mod sockets;
 mod system;
 
@@ -18,6 +19,7 @@ rt::main!(main);
 fn main(args: Args) -> i32 {
     let groups = [
         files::CHECKS,
+        races::CHECKS,
         sockets::CHECKS,
         queue::CHECKS,
         memory::CHECKS,

@@ -11,6 +11,7 @@
 mod elf;
 mod errors;
 mod hostile;
+mod install;
 mod options;
 mod run;
 mod status;

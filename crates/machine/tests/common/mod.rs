@@ -3,7 +3,7 @@
 
 use lwp_abi::mman::Prot;
 use lwp_kernel::ctx::{Trap, UserCtx};
-use lwp_kernel::machine::{Backing, Memory, UserMode};
+use lwp_kernel::machine::{Backing, FastCalls, FastEnd, Memory, UserMode};
 use lwp_machine::{HostMachine, MainVcpu, Options};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -82,6 +82,55 @@ impl Guest {
 
     pub(crate) fn enter(&self, cx: &mut UserCtx) -> Trap {
         self.machine.enter(cx)
+    }
+}
+
+/// Two calls, 42 and 43, both patched.
+pub(crate) const TWO_CALLS: [u8; 14] = [0xb8, 42, 0, 0, 0, 0x0f, 5, 0xb8, 43, 0, 0, 0, 0x0f, 5];
+
+/// Makes call 42 on the spot, and no other, in the way it is told.
+pub(crate) struct Script<'a> {
+    pub(crate) machine: &'a HostMachine,
+    pub(crate) end: FastEnd,
+    /// How often it has been made.
+    pub(crate) made: u32,
+    /// The context to switch to.
+    pub(crate) other: Option<Box<UserCtx>>,
+    /// The one that has parked.
+    pub(crate) parked: Option<Box<UserCtx>>,
+}
+
+impl<'a> Script<'a> {
+    pub(crate) fn new(guest: &'a Guest, end: FastEnd) -> Self {
+        Self {
+            machine: &guest.machine,
+            end,
+            made: 0,
+            other: None,
+            parked: None,
+        }
+    }
+}
+
+impl FastCalls for Script<'_> {
+    fn fast_call(&mut self, slot: &mut Option<Box<UserCtx>>) -> FastEnd {
+        let Some(cx) = slot.as_deref_mut().filter(|cx| cx.regs.rax == 42) else {
+            return FastEnd::Slow;
+        };
+        match self.end {
+            FastEnd::Slow => return FastEnd::Slow,
+            FastEnd::Done => cx.regs.succeed(7, 9),
+            FastEnd::Switched | FastEnd::Parked if !self.machine.set_aside(cx) => {
+                return FastEnd::Slow;
+            }
+            FastEnd::Switched => {
+                core::mem::swap(slot, &mut self.other);
+                core::mem::swap(&mut self.other, &mut self.parked);
+            }
+            FastEnd::Parked => core::mem::swap(slot, &mut self.parked),
+        }
+        self.made += 1;
+        self.end
     }
 }
 

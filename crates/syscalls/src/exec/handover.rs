@@ -113,11 +113,13 @@ impl Handover {
             prints_stats,
             vcpus,
             maxlwp,
+            no_fast_calls,
         } = self.options;
         w.word(is_quiet.into());
         w.word(prints_stats.into());
         w.word(vcpus.map_or(u64::MAX, |n| n as u64));
         w.word(maxlwp.map_or(u64::MAX, u64::from));
+        w.word(no_fast_calls.into());
         w.0
     }
 
@@ -152,6 +154,7 @@ impl Handover {
             prints_stats: r.word()? != 0,
             vcpus: r.word()?.try_into().ok().filter(|&n| n != usize::MAX),
             maxlwp: r.word()?.try_into().ok(),
+            no_fast_calls: r.word()? != 0,
         };
         r.0.is_empty().then_some(found)
     }
@@ -247,6 +250,7 @@ mod tests {
                 prints_stats: false,
                 vcpus: Some(3),
                 maxlwp: None,
+                no_fast_calls: true,
             },
         }
     }

@@ -5,7 +5,6 @@
 //! Sources: `kern_proc.c: sysctl_doeproc`, `init_sysctl.c: sysctl_kern_lwp, fill_lwp`; lwp.md 9.2.
 
 use super::{Asked, Value};
-use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{KinfoLwp, L_DETACHED, L_INMEM, L_SINTR, LwpState};
 use lwp_kernel::CurLwp;
@@ -75,12 +74,7 @@ fn kinfo(l: &CurLwp, lwp: &Lwp) -> KinfoLwp {
     if let Some(name) = st.name {
         info.l_name[..name.len()].copy_from_slice(&name);
     }
-    let running = if st.stat == LwpState::Onproc {
-        l.kernel.machine.monotonic().saturating_sub(st.on_since)
-    } else {
-        Duration::ZERO
-    };
-    let used = st.cpu_time + running;
+    let used = l.kernel.cpu_time(lwp, &st);
     info.l_rtime_sec = u32::try_from(used.as_secs()).unwrap_or(u32::MAX);
     info.l_rtime_usec = used.subsec_micros();
     info

@@ -155,10 +155,10 @@ pub(super) static ROOT: Node = inner(
     &[
         inner(CTL_KERN, "kern", KERN),
         inner(CTL_VM, "vm", VM),
-        inner(CTL_VFS, "vfs", &[]),
+        inner(CTL_VFS, "vfs", VFS),
         inner(CTL_NET, "net", NET),
         inner(CTL_HW, "hw", HW),
-        inner(CTL_MACHDEP, "machdep", &[]),
+        inner(CTL_MACHDEP, "machdep", MACHDEP),
         inner(CTL_USER, "user", USER),
         deep(CTL_PROC, "proc", dynamic::proc_node),
         inner(CTL_SECURITY, "security", SECURITY),
@@ -263,6 +263,23 @@ const HW: &[Node] = &[
     quad(HW_PHYSMEM64, "physmem64", |_| quad_value(memory())),
     quad(HW_USERMEM64, "usermem64", |_| quad_value(memory())),
     int(HW_NCPUONLINE, "ncpuonline", ncpu),
+];
+
+/// What users may do with mounts: nothing.
+const VFS: &[Node] = &[inner(
+    0,
+    "generic",
+    &[fixed!(3, "usermount", 0), fixed!(4, "magiclinks", 0)],
+)];
+
+/// Source: `x86_machdep.c: sysctl_machdep_setup`, machine/cpu.h.
+const MACHDEP: &[Node] = &[
+    text!(5, "booted_kernel", "netbsd"),
+    fixed!(7, "fpu_present", 1),
+    fixed!(8, "osfxsr", 1),
+    fixed!(9, "sse", 1),
+    fixed!(10, "sse2", 1),
+    string(CREATED, "cpu_brand", model),
 ];
 
 const USER: &[Node] = &[

@@ -1,0 +1,124 @@
+//! Descriptors that one LWP replaces or closes while another uses them, or while the kernel does.
+//!
+//! Found by `barrage`. A race has no moment that a check could wait for, so each is tried many times.
+
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use rt::abi::signal::{SaFlags, Siginfo, Signo};
+use rt::abi::ucontext::Ucontext;
+use rt::check::{Check, Verdict};
+use rt::lwp::{self, spawn};
+use rt::process::{self, close, low, pipe};
+use rt::{Errno, ensure, ensure_eq, sig, sync, sys, time};
+
+pub(crate) const CHECKS: &[Check] = &[
+    ("races/close-own", closing_what_is_not_ours),
+    ("races/replace", read_of_a_file_that_becomes_a_pipe),
+    ("races/vfork", vforks_and_forks_at_once),
+];
+
+/// An LWP closes numbers it does not have, while another makes calls for which a kernel that lives in a
+/// process may need descriptors of its own.
+fn closing_what_is_not_ours() -> Verdict {
+    static STOP: AtomicU32 = AtomicU32::new(0);
+    let closer = spawn(|| {
+        while STOP.load(Ordering::Relaxed) == 0 {
+            for fd in 3..9 {
+                let _ = close(fd);
+            }
+        }
+    });
+    for _ in 0..400 {
+        // PRIO_PROCESS, the caller, as before; F_MAXFD.
+        sys!(SYS_SETPRIORITY, 0, 0, 0)?;
+        sys!(SYS_FCNTL, 0, 11, 0)?;
+    }
+    STOP.store(1, Ordering::Relaxed);
+    closer.join()?;
+    Ok(())
+}
+
+extern "C" fn nothing(_: i32, _: &mut Siginfo, _: &mut Ucontext) {}
+
+/// A descriptor is a file when a read of it begins, and an empty pipe a moment later. Whatever the read
+/// then waits for, a signal ends that, and the read that begins again finds the file.
+fn read_of_a_file_that_becomes_a_pipe() -> Verdict {
+    static STOP: AtomicU32 = AtomicU32::new(0);
+    static READS: AtomicU32 = AtomicU32::new(0);
+    sig::catch(Signo::SIGUSR1, nothing, SaFlags::RESTART)?;
+    let (empty, _writer) = pipe()?;
+    // O_RDWR | O_CREAT; a file on a disk has no name of its own for waiting.
+    let file = low(sys!(SYS_OPEN, c"io-races.tmp", 0x202, 0o600)?);
+    sys!(SYS_UNLINK, c"io-races.tmp")?;
+    process::write(file, &[0; 8])?;
+    let fd = low(sys!(SYS_DUP, file)?);
+    let reader = spawn(move || {
+        let mut buf = [0; 8];
+        while STOP.load(Ordering::Relaxed) == 0 {
+            // Fails on the pipe.
+            let _ = sys!(SYS_LSEEK, fd, 0, 0_u64, 0);
+            let got = process::read(fd, &mut buf);
+            if !matches!(got, Ok(0 | 8) | Err(Errno::EINTR)) {
+                return got;
+            }
+            READS.fetch_add(1, Ordering::Relaxed);
+            // Or on one vcpu each round would take a quantum.
+            sync::yield_now();
+        }
+        Ok(0)
+    });
+    let end = time::now() + 3 * time::SECOND;
+    while time::now() < end {
+        for _ in 0..50 {
+            sys!(SYS_DUP2, empty, fd)?;
+            sys!(SYS_DUP2, file, fd)?;
+        }
+        let before = READS.load(Ordering::Relaxed);
+        sync::until("a read of the file", || {
+            let _ = lwp::kill(reader.lid, Signo::SIGUSR1.raw());
+            READS.load(Ordering::Relaxed) != before
+        })?;
+    }
+    STOP.store(1, Ordering::Relaxed);
+    ensure_eq!(reader.join()?, Ok(0));
+    Ok(())
+}
+
+/// vfork(2) and fork(2) from many LWPs at once: nobody waits for another's child.
+fn vforks_and_forks_at_once() -> Verdict {
+    const EACH: usize = 4;
+    static CHILDREN: [AtomicI32; EACH] = [const { AtomicI32::new(0) }; EACH];
+    let (read, write) = pipe()?;
+    let forks = [0, 1, 2, 3].map(|i| {
+        spawn(move || {
+            let child = process::spawn_child(|| {
+                // Until the parent closes the other end, or ends.
+                let _ = close(write);
+                let _ = process::read(read, &mut [0]);
+                0
+            });
+            CHILDREN[i].store(child.unwrap_or(-1), Ordering::Relaxed);
+        })
+    });
+    let vforks = [(); EACH].map(|()| {
+        spawn(
+            || match sys::raw::<{ rt::abi::nr::SYS_VFORK }>([0; 6]).result() {
+                Ok(0) => process::exit(9),
+                other => other,
+            },
+        )
+    });
+    for task in vforks {
+        let child = low(task.join()??);
+        ensure_eq!(process::wait(child)?.code(), Some(9));
+    }
+    for task in forks {
+        task.join()?;
+    }
+    close(write)?;
+    for child in &CHILDREN {
+        let child = child.load(Ordering::Relaxed);
+        ensure!(child > 0, "fork");
+        ensure_eq!(process::wait(child)?.code(), Some(0));
+    }
+    Ok(())
+}
