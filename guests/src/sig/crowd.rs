@@ -277,11 +277,9 @@ fn slot() -> usize {
 extern "C" fn nest(_: i32, info: &mut Siginfo, uc: &mut Ucontext) {
     rt::regs::clobber();
     let before = RAN[slot()][0].add();
-    if before % DEPTH != DEPTH - 1 {
-        let _ = lwp::kill(lwp::me(), USR1.raw());
-    } else {
-        let _ = lwp::kill(lwp::me(), USR2.raw());
-    }
+    let is_innermost = before % DEPTH == DEPTH - 1;
+    let next = if is_innermost { USR2 } else { USR1 };
+    let _ = lwp::kill(lwp::me(), next.raw());
     if info.pid().raw() != process::pid() || uc.uc_sigmask.contains(USR1) {
         WRONG.set(1);
     }
