@@ -12,6 +12,7 @@
 
 mod barrage;
 mod bundle;
+mod conform;
 mod esbuild;
 mod go;
 mod gostd;
@@ -74,6 +75,11 @@ const SUITES: &[Suite] = &[
         name: "guests",
         about: "guest programs with 1, 2 and 8 vcpus; lwp demo",
         run: guests::suite,
+    },
+    Suite {
+        name: "conform",
+        about: "lwp conform with 1, 2 and 8 vcpus",
+        run: conform::suite,
     },
     Suite {
         name: "barrage",

@@ -34,11 +34,12 @@ enum Verdict {
     Fails,
 }
 
-/// Passes that failed, and how the first of them did.
+/// Passes that failed, and how the first and the last of them did.
 #[derive(Clone, Debug, Default)]
 struct Failed {
     passes: usize,
     first: String,
+    last: String,
 }
 
 impl Failed {
@@ -46,6 +47,7 @@ impl Failed {
         if self.passes == 0 {
             why.clone_into(&mut self.first);
         }
+        why.clone_into(&mut self.last);
         self.passes += 1;
     }
 }
@@ -122,9 +124,16 @@ impl Results {
         self.passes += 1;
     }
 
+    /// How many passes failed, and how the last did, of everything that failed.
+    fn all_failed(&self) -> impl Iterator<Item = (&str, &Failed)> {
+        let rows = self.rows.iter().map(|row| (row.statement.id, &row.failed));
+        let others = self.others_failed.iter();
+        rows.chain(others.map(|(name, failed)| (name.as_str(), failed)))
+            .filter(|(_, failed)| failed.passes > 0)
+    }
+
     fn failures(&self) -> usize {
-        let rows = self.rows.iter().filter(|row| row.failed.passes > 0);
-        rows.count() + self.others_failed.len()
+        self.all_failed().count()
     }
 }
 
@@ -151,11 +160,7 @@ pub(crate) fn run(options: &args::Conform) -> Result<(), Failure> {
         results.add(&ran);
         results.seconds = start.elapsed().as_secs_f64();
         if repeat > 1 {
-            let failures = results.failures();
-            eprintln!(
-                "pass {pass} of {repeat}: {failures} failed so far, {:.0} s",
-                results.seconds
-            );
+            tell(&results, pass, repeat);
         }
     }
     if options.json {
@@ -166,6 +171,16 @@ pub(crate) fn run(options: &args::Conform) -> Result<(), Failure> {
     match results.failures() {
         0 => Ok(()),
         count => Err(Failure::NotConforming(count)),
+    }
+}
+
+/// Says on stderr how a pass went: it may be long until the table comes.
+fn tell(results: &Results, pass: usize, repeat: usize) {
+    let failures = results.failures();
+    let seconds = results.seconds;
+    eprintln!("pass {pass} of {repeat}: {failures} failed so far, {seconds:.0} s");
+    for (what, failed) in results.all_failed() {
+        eprintln!("    {what}: {} times, last {}", failed.passes, failed.last);
     }
 }
 

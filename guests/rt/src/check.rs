@@ -12,9 +12,10 @@ use crate::fmt::Text;
 use crate::process::{self, Status};
 use crate::start::Args;
 use crate::sync::NeverCame;
-use crate::{complain, say};
+use crate::{complain, say, sig};
 use core::fmt;
 use lwp_abi::Errno;
+use lwp_abi::signal::{SigSet, Signo};
 
 /// Why a check did not pass.
 #[derive(Debug)]
@@ -148,6 +149,7 @@ pub fn run(args: Args, groups: &[&[Check]]) -> i32 {
             _ => named = true,
         }
     }
+    as_init_starts_it();
     if !inline {
         process::watchdog(TOTAL);
     }
@@ -175,6 +177,16 @@ pub fn run(args: Args, groups: &[&[Check]]) -> i32 {
         tally.skipped
     );
     i32::from(tally.failed != 0)
+}
+
+/// Default actions and an empty mask: whoever started the program may ignore or block signals, as
+/// nohup(1) does, and has no say in the checks.
+fn as_init_starts_it() {
+    for signo in Signo::all().filter(|signo| !signo.is_cantmask()) {
+        // It fails for no other signal.
+        let _ = sig::default(signo);
+    }
+    let _ = sig::setmask(SigSet::EMPTY);
 }
 
 /// Runs one check and prints its line.

@@ -555,19 +555,20 @@ fn getcontext_registers() -> Result<Option<&'static str>, Errno> {
         .map(|(name, ..)| *name))
 }
 
-/// How often [`twice`] has come out of getcontext(2).
+/// How often [`twice`] has come out of getcontext(2) in one call.
 static PASSES: Word = Word::new();
 
 /// Captures a context; calls `between` with it, which is to install it; so comes out of the
 /// capture a second time, and returns.
 #[unsafe(naked)]
-extern "C" fn twice(uc: &mut Ucontext, between: extern "C" fn(&mut Ucontext)) {
+pub(crate) extern "C" fn twice(uc: &mut Ucontext, between: extern "C" fn(&mut Ucontext)) {
     core::arch::naked_asm!(
         "push rbx",
         "push r12",
         "push r13",
         "mov rbx, rdi",
         "mov r12, rsi",
+        "mov dword ptr [rip + {passes}], 0",
         "mov eax, {getcontext}",
         "syscall",
         "inc dword ptr [rip + {passes}]",
@@ -616,7 +617,6 @@ fn setcontext_and_the_private_pointer() -> Verdict {
         (change_and_install as extern "C" fn(&mut Ucontext), first),
         (change_and_install_without, second),
     ] {
-        PASSES.set(0);
         lwp::setprivate(first)?;
         twice(&mut Ucontext::default(), between);
         ensure_eq!((PASSES.get(), lwp::private()), (2, want));

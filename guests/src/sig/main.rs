@@ -3,9 +3,11 @@
 #![no_std]
 #![no_main]
 
+mod crowd;
 mod deliver;
 mod frame;
 mod masks;
+mod restart;
 mod sleep;
 
 use rt::start::Args;
@@ -13,6 +15,13 @@ use rt::start::Args;
 rt::main!(main);
 
 fn main(args: Args) -> i32 {
-    let groups = [frame::CHECKS, masks::CHECKS, deliver::CHECKS, sleep::CHECKS];
+    let groups = [
+        frame::CHECKS,
+        masks::CHECKS,
+        deliver::CHECKS,
+        sleep::CHECKS,
+        restart::CHECKS,
+        crowd::CHECKS,
+    ];
     rt::check::run(args, &groups)
 }

@@ -33,14 +33,14 @@ pub(crate) const CHECKS: &[Check] = &[
 const USR1: i32 = Signo::SIGUSR1.raw();
 
 /// How often [`count`] ran.
-static HANDLED: Word = Word::new();
+pub(crate) static HANDLED: Word = Word::new();
 
-extern "C" fn count(_: i32, _: &mut Siginfo, _: &mut Ucontext) {
+pub(crate) extern "C" fn count(_: i32, _: &mut Siginfo, _: &mut Ucontext) {
     HANDLED.add();
 }
 
 /// Runs `call` in an LWP, sends it SIGUSR1 when it is asleep, and gives its result.
-fn interrupted<F>(flags: SaFlags, call: F) -> Result<SysResult, rt::check::Fail>
+pub(crate) fn interrupted<F>(flags: SaFlags, call: F) -> Result<SysResult, rt::check::Fail>
 where
     F: FnOnce() -> SysResult + Send + 'static,
 {
@@ -55,7 +55,10 @@ where
 }
 
 /// As [`interrupted`]; the call sleeps again after the handler, until `end` ends it.
-fn restarted<F>(call: F, end: impl FnOnce() -> SysResult) -> Result<SysResult, rt::check::Fail>
+pub(crate) fn restarted<F>(
+    call: F,
+    end: impl FnOnce() -> SysResult,
+) -> Result<SysResult, rt::check::Fail>
 where
     F: FnOnce() -> SysResult + Send + 'static,
 {
