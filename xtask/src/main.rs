@@ -15,6 +15,7 @@ mod bundle;
 mod esbuild;
 mod go;
 mod guests;
+mod headers;
 mod layouts;
 mod project;
 mod report;
@@ -73,6 +74,11 @@ const SUITES: &[Suite] = &[
         name: "guests",
         about: "guest programs with 1, 2 and 8 vcpus; lwp demo",
         run: guests::suite,
+    },
+    Suite {
+        name: "headers",
+        about: "C programs with NetBSD's headers read what we write",
+        run: headers::suite,
     },
     Suite {
         name: "barrage",
