@@ -237,6 +237,10 @@ pub trait Poller {
     /// Runs a job that may block in the host on a helper thread, then reports [`Event::Done`].
     /// The job may take no kernel lock.
     fn run_blocking(&self, token: u64, job: Box<dyn FnOnce() + Send>);
+
+    /// Nobody waits for this job any more, and it will not be reported: if it waits in the host, that
+    /// ends with an error. It may also be done, or not be known.
+    fn cancel_blocking(&self, token: u64);
 }
 
 /// How a process ends on the host.

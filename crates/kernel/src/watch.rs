@@ -210,7 +210,7 @@ impl CurLwp {
     /// Runs `job`, which may block in the host, on a helper thread, and sleeps until it is done.
     ///
     /// # Errors
-    /// As [`CurLwp::sleepq_block`]; the job then goes on and its result is dropped.
+    /// As [`CurLwp::sleepq_block`]; the job is then interrupted if it waits, and its result is dropped.
     pub async fn run_blocking<T: Send + 'static>(
         &mut self,
         wmesg: &'static str,
@@ -241,6 +241,7 @@ impl CurLwp {
                 (Some(value), _) => return Ok(value),
                 (None, Err(end)) => {
                     kernel.jobs.take(token);
+                    kernel.machine.cancel_blocking(token);
                     return Err(end);
                 }
                 // A spurious wake-up (stop and continue): go on sleeping for the same job.

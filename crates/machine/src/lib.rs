@@ -384,6 +384,10 @@ impl Poller for HostMachine {
     fn run_blocking(&self, token: u64, job: Box<dyn FnOnce() + Send>) {
         self.inner.poller.run_blocking(token, job);
     }
+
+    fn cancel_blocking(&self, token: u64) {
+        self.inner.poller.cancel_blocking(token);
+    }
 }
 
 impl Vcpus for HostMachine {

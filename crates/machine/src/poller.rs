@@ -296,6 +296,10 @@ impl Poller {
         self.pool().run(token, job);
     }
 
+    pub(crate) fn cancel_blocking(&self, token: u64) {
+        self.pool().cancel(token);
+    }
+
     fn control(&self, op: i32, fd: i32, token: u64, interest: i32) -> Result<(), HostErr> {
         let mut event = libc::epoll_event {
             events: interest.cast_unsigned(),

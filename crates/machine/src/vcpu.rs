@@ -431,7 +431,14 @@ fn gettid() -> i32 {
     unsafe { libc::gettid() }
 }
 
-fn tgkill(tid: i32, signo: i32) {
+/// The host's id of the calling thread.
+pub(crate) fn host_tid() -> i32 {
+    // SAFETY: has no effects.
+    unsafe { libc::gettid() }
+}
+
+/// Sends a signal to a thread of ours.
+pub(crate) fn tgkill(tid: i32, signo: i32) {
     // SAFETY: has no effects.
     let pid = unsafe { libc::getpid() };
     // SAFETY: a signal of ours to a thread of ours; if it has just ended, nothing happens.

@@ -14,6 +14,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("races/close-own", closing_what_is_not_ours),
     ("races/replace", read_of_a_file_that_becomes_a_pipe),
     ("races/vfork", vforks_and_forks_at_once),
+    ("races/fifo", opens_given_up_make_room),
 ];
 
 /// An LWP closes numbers it does not have, while another makes calls for which a kernel that lives in a
@@ -118,5 +119,31 @@ fn vforks_and_forks_at_once() -> Verdict {
         ensure!(child > 0, "fork");
         ensure_eq!(process::wait(child)?.code(), Some(0));
     }
+    Ok(())
+}
+
+/// More LWPs than a kernel in a process may have helpers wait for the other side of a FIFO, and are
+/// woken. Whoever waits next is served.
+fn opens_given_up_make_room() -> Verdict {
+    const NAME: &core::ffi::CStr = c"io-races.fifo";
+    sys!(SYS_MKFIFO, NAME, 0o600)?;
+    for _ in 0..3 {
+        let tasks = [(); 40].map(|()| spawn(|| sys!(SYS_OPEN, NAME, 0, 0)));
+        for task in tasks {
+            rt::sysctl::until_asleep(task.lid, "fifo")?;
+        }
+        for task in tasks {
+            lwp::wakeup(task.lid)?;
+        }
+        for task in tasks {
+            ensure_eq!(task.join()?, Err(Errno::EINTR));
+        }
+    }
+    let reader = spawn(|| sys!(SYS_OPEN, NAME, 0, 0));
+    let writer = low(sys!(SYS_OPEN, NAME, 1, 0)?);
+    let reader = low(reader.join()??);
+    ensure_eq!(process::write(writer, b"x"), Ok(1));
+    ensure_eq!(process::read(reader, &mut [0; 4]), Ok(1));
+    sys!(SYS_UNLINK, NAME)?;
     Ok(())
 }
