@@ -42,7 +42,7 @@ use rt::{ensure_eq, lwp, process, say, sig, sysctl, time};
 rt::main!(main);
 
 /// How long an LWP may stay in one call although everything was done to get it out.
-const PATIENCE: u64 = 20 * SECOND;
+const PATIENCE: u64 = 60 * SECOND;
 /// How long the first LWP lets the others sleep.
 const NAP: u64 = 2 * MS;
 /// LWPs that are looked at in one go, the newest first: all that live, and as many dead.
