@@ -638,5 +638,6 @@ mod tests {
         assert!(!acts.ignores(Signo::SIGCONT));
         assert!(acts.ignores(Signo::SIGINT));
         assert!(acts.ignores(Signo::SIGCHLD));
+        assert_eq!(acts.ignored(), SigSet::of(&[Signo::SIGCONT, Signo::SIGINT]));
     }
 }

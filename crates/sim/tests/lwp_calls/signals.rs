@@ -493,3 +493,16 @@ pub(crate) fn nanosleep_is_eintr_whatever_the_flags_and_stores_the_rest() {
         });
     }
 }
+
+#[test]
+pub(crate) fn sigcont_that_is_ignored_from_now_on_is_no_longer_pending() {
+    run(|user| async move {
+        user.block(&[Signo::SIGCONT]).await;
+        user.count_signals(Signo::SIGCONT, SaFlags::empty()).await;
+        to_process(&user, Signo::SIGCONT);
+        assert!(user.sigpending().await.contains(Signo::SIGCONT));
+        user.sigaction(Signo::SIGCONT, SIG_IGN, SaFlags::empty())
+            .await;
+        assert!(!user.sigpending().await.contains(Signo::SIGCONT));
+    });
+}
