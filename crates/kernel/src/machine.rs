@@ -231,6 +231,9 @@ pub trait Poller {
     /// Stops watching. Must come before the descriptor is closed or replaced.
     fn poll_del(&self, fd: i32);
 
+    /// Whether a descriptor registered with `token` is still the one that has this number, and watched.
+    fn poll_has(&self, fd: i32, token: u64) -> bool;
+
     /// What the descriptor is ready for at this moment (poll(2) with zero time-out).
     fn ready_now(&self, fd: i32) -> Ready;
 

@@ -377,6 +377,10 @@ impl Poller for HostMachine {
         self.inner.poller.poll_del(fd);
     }
 
+    fn poll_has(&self, fd: i32, token: u64) -> bool {
+        self.inner.poller.poll_has(fd, token)
+    }
+
     fn ready_now(&self, fd: i32) -> Ready {
         poller::ready_now(fd)
     }

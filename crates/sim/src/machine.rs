@@ -232,6 +232,11 @@ impl Poller for SimMachine {
 
     fn poll_del(&self, _: i32) {}
 
+    // Nothing is ever watched.
+    fn poll_has(&self, _: i32, _: u64) -> bool {
+        false
+    }
+
     fn ready_now(&self, _: i32) -> Ready {
         Ready::all()
     }
