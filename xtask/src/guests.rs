@@ -49,7 +49,7 @@ pub(crate) fn all(project: &Project, report: &mut Report, runner: &Runner, how: 
 }
 
 /// Says which checks failed, rather than what was printed last.
-fn judge(done: Finished) -> Result<(), String> {
+pub(crate) fn judge(done: Finished) -> Result<(), String> {
     let failed: Vec<_> = done
         .stdout
         .lines()

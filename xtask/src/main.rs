@@ -17,6 +17,7 @@ mod esbuild;
 mod go;
 mod gostd;
 mod guests;
+mod headers;
 mod layouts;
 mod project;
 mod report;
@@ -80,6 +81,11 @@ const SUITES: &[Suite] = &[
         name: "conform",
         about: "lwp conform with 1, 2 and 8 vcpus",
         run: conform::suite,
+    },
+    Suite {
+        name: "headers",
+        about: "C programs with NetBSD's headers read what we write",
+        run: headers::suite,
     },
     Suite {
         name: "barrage",

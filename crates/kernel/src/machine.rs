@@ -290,12 +290,19 @@ pub trait Poller {
     /// Stops watching. Must come before the descriptor is closed or replaced.
     fn poll_del(&self, fd: i32);
 
+    /// Whether a descriptor registered with `token` is still the one that has this number, and watched.
+    fn poll_has(&self, fd: i32, token: u64) -> bool;
+
     /// What the descriptor is ready for at this moment (poll(2) with zero time-out).
     fn ready_now(&self, fd: i32) -> Ready;
 
     /// Runs a job that may block in the host on a helper thread, then reports [`Event::Done`].
     /// The job may take no kernel lock.
     fn run_blocking(&self, token: u64, job: Box<dyn FnOnce() + Send>);
+
+    /// Nobody waits for this job any more, and it will not be reported: if it waits in the host, that
+    /// ends with an error. It may also be done, or not be known.
+    fn cancel_blocking(&self, token: u64);
 }
 
 /// How a process ends on the host.

@@ -27,6 +27,7 @@ use lwp_abi::signal::{
     SEGV_ACCERR, SEGV_MAPERR, SI_NOINFO, SIG_DFL, SIG_IGN, SaFlags, SigSet, Siginfo, Signo,
     TRAP_BRKPT, TRAP_TRACE,
 };
+use lwp_abi::trap::trap_number;
 use std::sync::Arc;
 
 /// Siginfo entries a pending set can hold.
@@ -547,8 +548,9 @@ impl CurLwp {
     /// `trapsignal`: an exception in user mode. Blocked or ignored, it kills.
     pub(crate) fn trap(&mut self, fault: &Fault) {
         let (signo, code) = fault_signal(fault.kind);
-        let trapno = i32::try_from(fault.trapno).unwrap_or(0);
-        self.fault_words = (fault.trapno, fault.err);
+        let trap = trap_number(fault.trapno);
+        let trapno = i32::try_from(trap).unwrap_or(0);
+        self.fault_words = (trap, fault.err);
         self.tell(|| What::Fault {
             trapno: fault.trapno,
             addr: fault.addr,
@@ -636,5 +638,6 @@ mod tests {
         assert!(!acts.ignores(Signo::SIGCONT));
         assert!(acts.ignores(Signo::SIGINT));
         assert!(acts.ignores(Signo::SIGCHLD));
+        assert_eq!(acts.ignored(), SigSet::of(&[Signo::SIGCONT, Signo::SIGINT]));
     }
 }

@@ -9,8 +9,8 @@
 //! holds cannot report for ever.
 //!
 //! # Invariants
-//! 1. `gone` must be called before a descriptor's number is closed or replaced; stale events are
-//!    recognised by the generation in the token.
+//! 1. `gone` must be called before a descriptor's number is closed or replaced, and `closed` afterwards;
+//!    stale events are recognised by the generation in the token.
 //!
 //! Sources: design section 6; syscalls.md 5.5, "Building it on Linux".
 
@@ -141,6 +141,27 @@ impl Watches {
         watch.tell(|listener| listener.closed(kernel));
     }
 
+    /// The descriptor `fd` has been closed or replaced. Whoever came to watch it after [`Watches::gone`]
+    /// and before that watches what is no more, and whoever comes later would join: it goes, too.
+    pub fn closed(&self, kernel: &Arc<Kernel>, fd: i32) {
+        let stale = {
+            let mut inner = self.inner.lock();
+            let is_stale =
+                |watch: &Arc<Watch>| !kernel.machine.poll_has(fd, token(fd, watch.generation));
+            let stale = inner.by_fd.get(&fd).is_some_and(is_stale);
+            // With the lock held: what has the number now may be watched at any moment.
+            stale.then(|| {
+                kernel.machine.poll_del(fd);
+                inner.by_fd.remove(&fd)
+            })
+        };
+        if let Some(watch) = stale.flatten() {
+            watch.gone.store(true, Ordering::Release);
+            watch.waiters.wake_all(kernel);
+            watch.tell(|listener| listener.closed(kernel));
+        }
+    }
+
     /// An event from the poller.
     pub(crate) fn ready(&self, kernel: &Arc<Kernel>, token: u64, ready: Ready) {
         let Ok(fd) = i32::try_from(token & 0x7fff_ffff) else {
@@ -210,7 +231,7 @@ impl CurLwp {
     /// Runs `job`, which may block in the host, on a helper thread, and sleeps until it is done.
     ///
     /// # Errors
-    /// As [`CurLwp::sleepq_block`]; the job then goes on and its result is dropped.
+    /// As [`CurLwp::sleepq_block`]; the job is then interrupted if it waits, and its result is dropped.
     pub async fn run_blocking<T: Send + 'static>(
         &mut self,
         wmesg: &'static str,
@@ -241,6 +262,7 @@ impl CurLwp {
                 (Some(value), _) => return Ok(value),
                 (None, Err(end)) => {
                     kernel.jobs.take(token);
+                    kernel.machine.cancel_blocking(token);
                     return Err(end);
                 }
                 // A spurious wake-up (stop and continue): go on sleeping for the same job.

@@ -1,7 +1,8 @@
 //! Helper threads, for host work that may block and has no readiness to wait for.
 //!
 //! # Invariants
-//! 1. A helper is no vcpu: its GS base is zero, and it takes no signals.
+//! 1. A helper is no vcpu: its GS base is zero, and it takes no signal but the kick, whose handler then
+//!    does nothing: that ends the host call in which a job waits that nobody wants any more.
 //! 2. A helper takes no lock of the kernel's, so a fork may happen at any moment of its work. The
 //!    child has no helpers: it leaves this pool, whose locks may be held for ever, and makes another.
 //!
@@ -9,7 +10,7 @@
 //! `jobs`, `done`: leaves, held for a few instructions.
 
 use crate::signals;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -29,6 +30,14 @@ struct Jobs {
     waiting: VecDeque<Job>,
     threads: usize,
     idle: usize,
+    /// Jobs that run: on which thread, and whether somebody still waits for it.
+    running: HashMap<u64, Running>,
+}
+
+#[derive(Clone, Copy)]
+struct Running {
+    host_tid: i32,
+    is_wanted: bool,
 }
 
 /// A set of threads that take jobs from one queue.
@@ -54,6 +63,9 @@ impl Pool {
     pub(crate) fn run(self: &Arc<Self>, token: u64, work: Work) {
         let mut jobs = lock(&self.jobs);
         jobs.waiting.push_back(Job { token, work });
+        if jobs.threads == MAX_THREADS {
+            jobs.interrupt_unwanted();
+        }
         if jobs.idle < jobs.waiting.len() && jobs.threads < MAX_THREADS {
             let pool = Arc::clone(self);
             if spawn("lwp helper", STACK_BYTES, move || pool.serve()) {
@@ -62,6 +74,17 @@ impl Pool {
         }
         drop(jobs);
         self.some.notify_one();
+    }
+
+    /// Nobody waits for this job any more: it is not begun, or what it waits for in the host is
+    /// interrupted. One that was about to wait is interrupted when room is needed.
+    pub(crate) fn cancel(&self, token: u64) {
+        let mut jobs = lock(&self.jobs);
+        jobs.waiting.retain(|job| job.token != token);
+        if let Some(running) = jobs.running.get_mut(&token) {
+            running.is_wanted = false;
+        }
+        jobs.interrupt_unwanted();
     }
 
     /// Hands out the tokens of the jobs done since the last time.
@@ -75,23 +98,44 @@ impl Pool {
     }
 
     fn serve(&self) {
+        let host_tid = crate::vcpu::host_tid();
         loop {
-            let job = self.next();
+            let job = self.next(host_tid);
             (job.work)();
-            lock(&self.done).push(job.token);
-            (self.notify)();
+            let was = lock(&self.jobs).running.remove(&job.token);
+            if was.is_some_and(|was| was.is_wanted) {
+                lock(&self.done).push(job.token);
+                (self.notify)();
+            }
         }
     }
 
-    fn next(&self) -> Job {
+    fn next(&self, host_tid: i32) -> Job {
         let mut jobs = lock(&self.jobs);
         loop {
             if let Some(job) = jobs.waiting.pop_front() {
+                let is_wanted = true;
+                jobs.running.insert(
+                    job.token,
+                    Running {
+                        host_tid,
+                        is_wanted,
+                    },
+                );
                 return job;
             }
             jobs.idle += 1;
             jobs = self.some.wait(jobs).unwrap_or_else(PoisonError::into_inner);
             jobs.idle -= 1;
+        }
+    }
+}
+
+impl Jobs {
+    /// Interrupts the host calls of all jobs that nobody waits for.
+    fn interrupt_unwanted(&self) {
+        for each in self.running.values().filter(|each| !each.is_wanted) {
+            crate::vcpu::tgkill(each.host_tid, signals::SIG_KICK);
         }
     }
 }
@@ -106,6 +150,7 @@ fn spawn(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -
         .stack_size(stack_bytes)
         .spawn(move || {
             signals::set_gs(core::ptr::null());
+            signals::set_mask(!signals::bit(signals::SIG_KICK));
             body();
         });
     signals::set_mask(mask);

@@ -440,12 +440,20 @@ impl Poller for HostMachine {
         self.inner.poller.poll_del(fd);
     }
 
+    fn poll_has(&self, fd: i32, token: u64) -> bool {
+        self.inner.poller.poll_has(fd, token)
+    }
+
     fn ready_now(&self, fd: i32) -> Ready {
         poller::ready_now(fd)
     }
 
     fn run_blocking(&self, token: u64, job: Box<dyn FnOnce() + Send>) {
         self.inner.poller.run_blocking(token, job);
+    }
+
+    fn cancel_blocking(&self, token: u64) {
+        self.inner.poller.cancel_blocking(token);
     }
 }
 

@@ -28,6 +28,10 @@ use lwp_kernel::machine::{AlwaysReady, Event, HostErr, Ready, Wait};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+/// What a registration watches for: everything, edge triggered.
+const INTEREST: i32 =
+    libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET;
+
 /// The token of our own eventfd; the kernel's are smaller.
 const WAKE: u64 = u64::MAX;
 /// How long a vcpu looks for a token before it sleeps, when a CPU is free for that.
@@ -268,16 +272,21 @@ impl Poller {
     /// Registers a descriptor with the host. Whatever the host cannot watch is called always ready:
     /// its owner then finds out by trying.
     fn add(&self, fd: i32, token: u64) -> Result<(), AlwaysReady> {
-        let interest =
-            libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET;
-        match self.control(libc::EPOLL_CTL_ADD, fd, token, interest) {
+        match self.control(libc::EPOLL_CTL_ADD, fd, token, INTEREST) {
             Err(HostErr {
                 errno: libc::EEXIST,
                 ..
-            }) => self.control(libc::EPOLL_CTL_MOD, fd, token, interest),
+            }) => self.control(libc::EPOLL_CTL_MOD, fd, token, INTEREST),
             result => result,
         }
         .map_err(|_| AlwaysReady)
+    }
+
+    /// The host knows a registration by number and open file: another file under the same number has
+    /// none. Asking changes nothing; an edge may be reported once more.
+    pub(crate) fn poll_has(&self, fd: i32, token: u64) -> bool {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, INTEREST)
+            .is_ok()
     }
 
     pub(crate) fn poll_del(&self, fd: i32) {
@@ -294,6 +303,10 @@ impl Poller {
 
     pub(crate) fn run_blocking(&self, token: u64, job: Box<dyn FnOnce() + Send>) {
         self.pool().run(token, job);
+    }
+
+    pub(crate) fn cancel_blocking(&self, token: u64) {
+        self.pool().cancel(token);
     }
 
     fn control(&self, op: i32, fd: i32, token: u64, interest: i32) -> Result<(), HostErr> {

@@ -167,7 +167,7 @@ impl Inner {
             .store(u8::from(self.has_fsgsbase), Ordering::Relaxed);
         signals::set_gs(&raw const vcpu.block);
         CURRENT.set(Some((core::ptr::from_ref(self).addr(), cpu)));
-        vcpu.tid.store(gettid(), Ordering::SeqCst);
+        vcpu.tid.store(host_tid(), Ordering::SeqCst);
     }
 
     fn is_current(&self, cpu: CpuId) -> bool {
@@ -419,7 +419,7 @@ fn make_timer(vcpu: &Vcpu) -> bool {
     let mut event: libc::sigevent = unsafe { core::mem::zeroed() };
     event.sigev_notify = libc::SIGEV_THREAD_ID;
     event.sigev_signo = signals::SIG_KICK;
-    event.sigev_notify_thread_id = gettid();
+    event.sigev_notify_thread_id = host_tid();
     let mut timer = -1_i32;
     let clock = libc::CLOCK_MONOTONIC;
     // SAFETY: reads and writes one structure each.
@@ -446,13 +446,14 @@ fn delete_timer(vcpu: &Vcpu) {
     vcpu.block.tick.store(u64::MAX, Ordering::Relaxed);
 }
 
-fn gettid() -> i32 {
+/// The host's id of the calling thread.
+pub(crate) fn host_tid() -> i32 {
     // SAFETY: has no effects.
     unsafe { libc::gettid() }
 }
 
-/// `false`: Linux has no room for the signal, or the thread has just ended.
-fn tgkill(tid: i32, signo: i32) -> bool {
+/// Sends a signal to a thread of ours. `false`: Linux has no room for it, or the thread has just ended.
+pub(crate) fn tgkill(tid: i32, signo: i32) -> bool {
     // SAFETY: has no effects.
     let pid = unsafe { libc::getpid() };
     // SAFETY: a signal of ours to a thread of ours.

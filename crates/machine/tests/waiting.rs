@@ -180,6 +180,26 @@ fn a_kick_ends_another_vcpus_wait() {
 }
 
 #[test]
+fn jobs_that_nobody_waits_for_make_room() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let (mut ours, theirs) = UnixStream::pair().expect("sockets");
+    // More than there are helpers, each waiting for a byte that does not come.
+    for token in 0..200 {
+        let reader = theirs.try_clone().expect("a descriptor");
+        let job = move || {
+            // Not `read_exact`, which begins again.
+            let _ = (&reader).read(&mut [0; 1]);
+        };
+        guest.machine.run_blocking(token, Box::new(job));
+    }
+    (0..200).for_each(|token| guest.machine.cancel_blocking(token));
+    guest.machine.run_blocking(1000, Box::new(|| ()));
+    until(&guest, |event| matches!(event, Event::Done { token: 1000 }));
+    ours.write_all(b"x").expect("connected");
+}
+
+#[test]
 fn blocking_jobs_run_elsewhere_and_report() {
     let _alone = alone();
     let guest = Guest::new();

@@ -237,6 +237,11 @@ impl Poller for SimMachine {
 
     fn poll_del(&self, _: i32) {}
 
+    // Nothing is ever watched.
+    fn poll_has(&self, _: i32, _: u64) -> bool {
+        false
+    }
+
     fn ready_now(&self, _: i32) -> Ready {
         Ready::all()
     }
@@ -244,6 +249,9 @@ impl Poller for SimMachine {
     fn run_blocking(&self, _: u64, job: Box<dyn FnOnce() + Send>) {
         job();
     }
+
+    // A job is done when it was given.
+    fn cancel_blocking(&self, _: u64) {}
 }
 
 impl Vcpus for SimMachine {

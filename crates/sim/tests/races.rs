@@ -15,9 +15,10 @@
 use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LWP_DETACHED, LwpState};
-use lwp_abi::signal::{SaFlags, Siginfo, Signo};
+use lwp_abi::signal::{SIG_IGN, SaFlags, Siginfo, Signo};
 use lwp_kernel::Kernel;
 use lwp_kernel::callout::Call;
+use lwp_kernel::itimer::Which;
 use lwp_kernel::machine::ExitWith;
 use lwp_sim::{Ended, PID, Threads, User, describe};
 use std::sync::Arc;
@@ -124,7 +125,7 @@ fn park_against_unpark() {
         let turn = user.put(&0u64);
         let partner = user
             .spawn(move |user| async move {
-                for round in 0..rounds(50) {
+                for round in 0..rounds(100) {
                     while user.get::<u64>(turn) != 2 * round + 1 {
                         // Spurious ends are part of the contract.
                         let _ = user.park().await;
@@ -135,11 +136,11 @@ fn park_against_unpark() {
             })
             .await
             .unwrap();
-        for round in 0..rounds(50) {
+        for round in 0..rounds(100) {
             user.add(turn, 1);
             let unparked = user.unpark(partner).await;
             // In the last round it may have seen its turn without this, and be gone.
-            assert!(unparked.is_ok() || round == rounds(50) - 1, "{unparked:?}");
+            assert!(unparked.is_ok() || round == rounds(100) - 1, "{unparked:?}");
             while user.get::<u64>(turn) != 2 * round + 2 {
                 let _ = user.park().await;
             }
@@ -256,7 +257,7 @@ fn unpark_against_timeout() {
             })
             .await
             .unwrap();
-        for round in 0..rounds(20) {
+        for round in 0..rounds(100) {
             dawdle(&user, round).await;
             user.unpark(parker).await.unwrap();
             if round < rounds(20) - 1 {
@@ -558,6 +559,33 @@ fn deadlines_are_kept_whatever_else_the_vcpus_do() {
             let late = clock() - before - time;
             assert!(late < Duration::from_secs(30), "{late:?} late");
         }
+        user.exit(0).await;
+    });
+}
+
+#[test]
+fn a_timer_set_anew_against_its_expiry() {
+    race(|user| async move {
+        user.sigaction(Signo::SIGALRM, SIG_IGN, SaFlags::empty())
+            .await;
+        let spinner = user.spawn(|user| async move {
+            // What is due is found by this vcpu, too.
+            for _ in 0..rounds(200) {
+                user.kernel().poll_events();
+                user.pause().await;
+            }
+        });
+        let spinner = spinner.await.unwrap();
+        let kernel = user.kernel();
+        let set = |value| kernel.itimer_set(Which::Real, Duration::ZERO, value);
+        for round in 0..rounds(100) {
+            set(Duration::from_nanos(1 + round * 100));
+            dawdle(&user, round).await;
+            set(Duration::from_hours(1));
+        }
+        set(Duration::ZERO);
+        user.wait(spinner).await.unwrap();
+        assert_eq!(kernel.census().callouts, 0, "a look was forgotten");
         user.exit(0).await;
     });
 }

@@ -244,6 +244,11 @@ impl Files {
         }
     }
 
+    /// `fd` has been closed or replaced, after [`Files::closing`].
+    pub fn closed(&self, kernel: &Arc<Kernel>, fd: i32) {
+        kernel.watches.closed(kernel, fd);
+    }
+
     /// The numbers that have an object, highest last.
     pub fn objects(&self) -> Vec<i32> {
         self.objects.lock().keys().copied().collect()

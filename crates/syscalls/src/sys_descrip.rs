@@ -57,7 +57,9 @@ impl Unix {
         // The runner's own, which the watches know too, are refused before they are told.
         self.host.fd(fd).map_err(from_host)?;
         self.files.closing(&l.kernel, fd);
-        self.host.close(fd).map_err(from_host)
+        let closed = self.host.close(fd);
+        self.files.closed(&l.kernel, fd);
+        closed.map_err(from_host)
     }
 }
 
@@ -126,9 +128,9 @@ fn replace(sys: &Unix, l: &CurLwp, from: i32, to: i32, flags: u32) -> SysResult 
     }
     if from != to {
         sys.files.closing(&l.kernel, to);
-        sys.host
-            .dup3(from, to, flags & O_CLOEXEC != 0)
-            .map_err(from_host)?;
+        let replaced = sys.host.dup3(from, to, flags & O_CLOEXEC != 0);
+        sys.files.closed(&l.kernel, to);
+        replaced.map_err(from_host)?;
         sys.files.duplicated(from, to);
         if flags & O_NONBLOCK != 0 {
             set_status(sys, to, OFlags::NONBLOCK, OFlags::NONBLOCK)?;
@@ -273,10 +275,16 @@ fn close_from(sys: &Unix, l: &CurLwp, first: i32) -> SysResult {
     if first < 0 {
         return Err(Errno::EBADF.into());
     }
-    for fd in open_fds(sys).into_iter().filter(|&fd| fd >= first) {
+    let mut fds = open_fds(sys);
+    fds.retain(|&fd| fd >= first);
+    for &fd in &fds {
         sys.files.closing(&l.kernel, fd);
     }
-    sys.host.close_from(first).map_err(from_host)?;
+    let closed = sys.host.close_from(first);
+    for fd in fds {
+        sys.files.closed(&l.kernel, fd);
+    }
+    closed.map_err(from_host)?;
     Ok(Ret::ZERO)
 }
 

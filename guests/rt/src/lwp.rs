@@ -163,7 +163,15 @@ unsafe impl Send for Ctl {}
 impl Ctl {
     /// Its address.
     pub fn addr(self) -> usize {
-        self.0.addr()
+        self.0.expose_provenance()
+    }
+
+    /// The block at an address that [`Ctl::addr`] gave.
+    ///
+    /// # Safety
+    /// It is the address of a block whose LWP has not been reaped, or whose area is still mapped.
+    pub unsafe fn at(addr: usize) -> Self {
+        Self(core::ptr::with_exposed_provenance(addr))
     }
 }
 

@@ -116,8 +116,12 @@ pub(crate) static ONLY_IF: &[Condition] = &[
     ),
     (
         &[SYS_SETPRIORITY],
-        |call| low(call.args[0]) != 1 && low(call.args[0]) != 2 && is_own_or_nobody(call.args[1]),
-        "no other process's priority, nor a whole user's",
+        |call| {
+            let [which, who, nice, ..] = call.args;
+            let is_known = (0..=2).contains(&low(which));
+            !is_known || low(which) == 0 && is_own_or_nobody(who) && low(nice) == 0
+        },
+        "no other process's priority, nor a whole user's; and with less of its own the run would starve",
     ),
     (
         &[

@@ -42,7 +42,7 @@ use rt::{ensure_eq, lwp, process, say, sig, sysctl, time};
 rt::main!(main);
 
 /// How long an LWP may stay in one call although everything was done to get it out.
-const PATIENCE: u64 = 20 * SECOND;
+const PATIENCE: u64 = 60 * SECOND;
 /// How long the first LWP lets the others sleep.
 const NAP: u64 = 2 * MS;
 /// LWPs that are looked at in one go, the newest first: all that live, and as many dead.
@@ -162,7 +162,7 @@ fn one_call(hand: &mut Hand) {
     }
     BEGUN[slot].fetch_add(1, Ordering::Relaxed);
     let raw = call.make();
-    let nr = real_number(&call);
+    let (nr, args) = real(&call);
     let is_fork = [SYS_FORK, SYS_VFORK, SYS_VFORK14].contains(&nr) && !raw.carry;
     if is_fork && process::pid() != PID.load(Ordering::Relaxed) {
         child(hand, nr != SYS_FORK);
@@ -180,22 +180,19 @@ fn one_call(hand: &mut Hand) {
         is_made.then(|| unsafe { rt::vm::pointer::<i32>(hand.berth.sink()).read_volatile() });
     hand.settle(made);
     if (nr == SYS_MMAP || nr == SYS_MREMAP) && !raw.carry {
-        let len = if nr == SYS_MMAP {
-            call.args[1]
-        } else {
-            call.args[3]
-        };
+        let len = if nr == SYS_MMAP { args[1] } else { args[3] };
         tidy::keep_track(raw.rax, len, hand.random.draw());
     }
 }
 
 /// What a call is, when it is made by way of another.
-fn real_number(call: &Call) -> u16 {
-    if call.nr == SYS_SYSCALL || call.nr == SYS___SYSCALL {
-        u16::try_from(call.args[0] % 512).unwrap_or(0)
-    } else {
-        call.nr
+fn real(call: &Call) -> (u16, [u64; 6]) {
+    if call.nr != SYS_SYSCALL && call.nr != SYS___SYSCALL {
+        return (call.nr, call.args);
     }
+    let mut args = call.args;
+    args.rotate_left(1);
+    (u16::try_from(call.args[0] % 512).unwrap_or(0), args)
 }
 
 /// What a child does: a few calls more, alone. Whatever keeps it, the parent ends it.

@@ -30,7 +30,13 @@ static MADE: [(AtomicU64, AtomicU64); 64] = [const { (AtomicU64::new(0), AtomicU
 pub(crate) fn keep_track(addr: u64, len: u64, luck: u64) {
     let arena = berth::ARENA.load(Ordering::Relaxed);
     let len = len.next_multiple_of(4096);
+    // What begins in a hole of the arena may end behind it, where nothing else is.
     if (arena..arena + berth::ARENA_LEN).contains(&addr) {
+        let end = arena + berth::ARENA_LEN;
+        let _ = vm::munmap(
+            end,
+            usize::try_from((addr + len).saturating_sub(end)).unwrap_or(0),
+        );
         return;
     }
     let (at, size) = &MADE[usize::try_from(luck % 64).unwrap_or(0)];

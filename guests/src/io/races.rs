@@ -14,6 +14,8 @@ pub(crate) const CHECKS: &[Check] = &[
     ("races/close-own", closing_what_is_not_ours),
     ("races/replace", read_of_a_file_that_becomes_a_pipe),
     ("races/vfork", vforks_and_forks_at_once),
+    ("races/watch", waiting_while_the_number_is_closed),
+    ("races/fifo", opens_given_up_make_room),
 ];
 
 /// An LWP closes numbers it does not have, while another makes calls for which a kernel that lives in a
@@ -73,8 +75,13 @@ fn read_of_a_file_that_becomes_a_pipe() -> Verdict {
             sys!(SYS_DUP2, file, fd)?;
         }
         let before = READS.load(Ordering::Relaxed);
+        // A signal at a time: a storm of them would leave the reader no time to read.
+        let mut next = time::now();
         sync::until("a read of the file", || {
-            let _ = lwp::kill(reader.lid, Signo::SIGUSR1.raw());
+            if time::now() > next {
+                next = time::now() + time::MS;
+                let _ = lwp::kill(reader.lid, Signo::SIGUSR1.raw());
+            }
             READS.load(Ordering::Relaxed) != before
         })?;
     }
@@ -119,6 +126,68 @@ fn vforks_and_forks_at_once() -> Verdict {
         let child = child.load(Ordering::Relaxed);
         ensure!(child > 0, "fork");
         ensure_eq!(process::wait(child)?.code(), Some(0));
+    }
+    Ok(())
+}
+
+/// More LWPs than a kernel in a process may have helpers wait for the other side of a FIFO, and are
+/// woken. Whoever waits next is served.
+fn opens_given_up_make_room() -> Verdict {
+    const NAME: &core::ffi::CStr = c"io-races.fifo";
+    sys!(SYS_MKFIFO, NAME, 0o600)?;
+    for _ in 0..3 {
+        let tasks = [(); 40].map(|()| spawn(|| sys!(SYS_OPEN, NAME, 0, 0)));
+        for task in tasks {
+            rt::sysctl::until_asleep(task.lid, "fifo")?;
+        }
+        for task in tasks {
+            lwp::wakeup(task.lid)?;
+        }
+        for task in tasks {
+            ensure_eq!(task.join()?, Err(Errno::EINTR));
+        }
+    }
+    let reader = spawn(|| sys!(SYS_OPEN, NAME, 0, 0));
+    let writer = low(sys!(SYS_OPEN, NAME, 1, 0)?);
+    let reader = low(reader.join()??);
+    ensure_eq!(process::write(writer, b"x"), Ok(1));
+    ensure_eq!(process::read(reader, &mut [0; 4]), Ok(1));
+    sys!(SYS_UNLINK, NAME)?;
+    Ok(())
+}
+
+/// LWPs wait for a number that is closed and made anew all the time. Whoever waits for it in the end is
+/// woken.
+fn waiting_while_the_number_is_closed() -> Verdict {
+    const FD: i32 = 99;
+    static STOP: AtomicU32 = AtomicU32::new(0);
+    let (read, write) = pipe()?;
+    let waiters = [(); 3].map(|()| {
+        spawn(|| {
+            while STOP.load(Ordering::Relaxed) == 0 {
+                // struct pollfd: fd, events (POLLIN), revents.
+                let mut entry = u64::from(FD.unsigned_abs()) | 1 << 32;
+                let _ = sys!(SYS_POLL, &mut entry, 1, 1);
+            }
+        })
+    });
+    let end = time::now() + 2 * time::SECOND;
+    while time::now() < end {
+        for _ in 0..200 {
+            sys!(SYS_DUP2, read, FD)?;
+            // F_CLOSEM: tells of all before it closes any.
+            sys!(SYS_FCNTL, FD, 10, 0)?;
+        }
+        sys!(SYS_DUP2, read, FD)?;
+        let reader = spawn(|| process::read(FD, &mut [0; 1]));
+        rt::sysctl::until_asleep(reader.lid, "pipe_rd")?;
+        process::write(write, b"x")?;
+        ensure_eq!(reader.join()?, Ok(1));
+        close(FD)?;
+    }
+    STOP.store(1, Ordering::Relaxed);
+    for waiter in waiters {
+        waiter.join()?;
     }
     Ok(())
 }

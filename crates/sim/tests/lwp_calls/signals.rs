@@ -1,6 +1,7 @@
 //! Signals where they meet LWPs: choosing, masks, waiting, contexts.
 
 use crate::common::{MS, SECOND, asleep, in_state, now, parked};
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LwpState, Pid};
@@ -9,7 +10,7 @@ use lwp_abi::signal::{
     SEGV_MAPERR, SI_LWP, SIG_IGN, SS_DISABLE, SS_ONSTACK, SaFlags, SigSet, Sigaction, Siginfo,
     Signo, StackT,
 };
-use lwp_abi::ucontext::Ucontext;
+use lwp_abi::ucontext::{PSL_AC, PSL_D, Ucontext};
 use lwp_kernel::callout::Call;
 use lwp_kernel::ctx::FaultKind;
 use lwp_kernel::machine::ExitWith;
@@ -492,4 +493,61 @@ pub(crate) fn nanosleep_is_eintr_whatever_the_flags_and_stores_the_rest() {
             assert_eq!(user.get::<u64>(count), 1);
         });
     }
+}
+
+#[test]
+pub(crate) fn sigcont_that_is_ignored_from_now_on_is_no_longer_pending() {
+    run(|user| async move {
+        user.block(&[Signo::SIGCONT]).await;
+        user.count_signals(Signo::SIGCONT, SaFlags::empty()).await;
+        to_process(&user, Signo::SIGCONT);
+        assert!(user.sigpending().await.contains(Signo::SIGCONT));
+        user.sigaction(Signo::SIGCONT, SIG_IGN, SaFlags::empty())
+            .await;
+        assert!(!user.sigpending().await.contains(Signo::SIGCONT));
+    });
+}
+
+#[test]
+pub(crate) fn a_handler_starts_without_the_flags_that_would_disturb_it() {
+    run(|user| async move {
+        let seen = user.put(&0u64);
+        let handler = user.handler(move |user, [_, _, frame]| async move {
+            let uc = user.put(&Ucontext::default());
+            user.call(nr::SYS_GETCONTEXT, &[uc]).await.unwrap();
+            let inside = user.get::<Ucontext>(uc).uc_mcontext.gregs.rflags;
+            let interrupted = user.get::<Ucontext>(frame).uc_mcontext.gregs.rflags;
+            assert_eq!(inside & (PSL_AC | PSL_D), 0);
+            assert_eq!(interrupted & (PSL_AC | PSL_D), PSL_AC | PSL_D);
+            user.add(seen, 1);
+        });
+        user.sigaction(Signo::SIGUSR1, handler, SaFlags::empty())
+            .await;
+        let function = user.thread(|user, _| async move {
+            let me = user.lwp_self().await;
+            user.kill(me, Signo::SIGUSR1).await.unwrap();
+        });
+        let mut uc = user.context(function, 0);
+        uc.uc_mcontext.gregs.rflags |= PSL_AC | PSL_D;
+        let (uc, lid) = (user.put(&uc), user.put(&0i32));
+        user.create(uc, 0, lid).await.unwrap();
+        user.wait(user.get::<i32>(lid)).await.unwrap();
+        assert_eq!(user.get::<u64>(seen), 1);
+    });
+}
+
+#[test]
+pub(crate) fn a_context_names_the_main_stack_unless_on_the_alternate_one() {
+    run(|user| async move {
+        let kernel = user.kernel();
+        kernel.proc.stack_base.store(0x7000, Ordering::Relaxed);
+        kernel.proc.stack_size.store(0x9000, Ordering::Relaxed);
+        let uc = user.put(&Ucontext::default());
+        user.call(nr::SYS_GETCONTEXT, &[uc]).await.unwrap();
+        let stack = user.get::<Ucontext>(uc).uc_stack;
+        assert_eq!(
+            (stack.ss_sp, stack.ss_size, stack.ss_flags),
+            (0x7000, 0x9000, 0)
+        );
+    });
 }

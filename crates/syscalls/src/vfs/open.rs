@@ -146,11 +146,23 @@ fn before(place: &Place<'_>, how: How) -> Result<Before, Errno> {
 
 /// Opens on the host.
 fn open_now(dir: BorrowedFd<'_>, place: &Place<'_>, how: How) -> Result<OwnedFd, Errno> {
-    let flags = how.host_flags();
-    let fd =
-        rustix::io::retry_on_intr(|| rustix::fs::openat(dir, place.path(), flags, how.host_mode()))
-            .map_err(|err| open_error(err, place, how))?;
-    if flags.contains(HostFlags::PATH) {
+    let opened = rustix::io::retry_on_intr(|| open_once(dir, place, how));
+    opened_as(opened, dir, place, how)
+}
+
+fn open_once(dir: BorrowedFd<'_>, place: &Place<'_>, how: How) -> Result<OwnedFd, Linux> {
+    rustix::fs::openat(dir, place.path(), how.host_flags(), how.host_mode())
+}
+
+/// What becomes of the host's answer.
+fn opened_as(
+    opened: Result<OwnedFd, Linux>,
+    dir: BorrowedFd<'_>,
+    place: &Place<'_>,
+    how: How,
+) -> Result<OwnedFd, Errno> {
+    let fd = opened.map_err(|err| open_error(err, place, how))?;
+    if how.host_flags().contains(HostFlags::PATH) {
         check_path_only(&fd, dir, place, how)?;
     }
     Ok(fd)
@@ -240,7 +252,8 @@ async fn open_on_helper(
     let job = move || {
         let dir = dir.as_ref().map_or(rustix::fs::CWD, AsFd::as_fd);
         let place = Place { dir, name };
-        open_now(dir, &place, how)
+        // Interrupted when nobody waits for it any more: not to be begun again.
+        opened_as(open_once(dir, &place, how), dir, &place, how)
     };
     match l.run_blocking("fifo", Catch::Signals, job).await {
         Ok(fd) => install(sys, fd?, how),
