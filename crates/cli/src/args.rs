@@ -11,7 +11,6 @@ Examples:
   lwp demo                                     see what it does
   lwp run ./hello                              run a NetBSD program
   GOOS=netbsd go test -exec 'lwp run' ./...    test a Go package as on NetBSD
-  lwp bench --rows trip --svg trip.svg         what a switch costs, as a picture
   lwp run --stats ./server -port 8080          what follows PROGRAM is the program's
 
 Exit status: the program's own; 128+N if signal N ended it; 125 if lwp failed,

@@ -104,11 +104,11 @@ fn measure(trials: &[Trial], rounds: u32, peers: &Peers) -> io::Result<Vec<Entry
                 "round {round} of {rounds}: {}",
                 trial.rows[0].name
             ));
-            note(trial, &mut ours[at], guests.measure(trial, peers));
+            note(trial, &mut ours[at], &guests.measure(trial, peers));
             for (i, &peer) in trial.peers.iter().enumerate() {
                 let rows = trial.rows.len();
                 let into = &mut theirs[at][i * rows..(i + 1) * rows];
-                note(trial, into, peers.measure(peer, trial, &guests));
+                note(trial, into, &peers.measure(peer, trial, &guests));
             }
         }
     }
@@ -122,7 +122,7 @@ fn blank(trial: &Trial, times: usize) -> Vec<Values> {
 }
 
 /// Puts what was measured to the rows it belongs to.
-fn note(trial: &Trial, into: &mut [Values], measured: Result<Costs, String>) {
+fn note(trial: &Trial, into: &mut [Values], measured: &Result<Costs, String>) {
     for (row, values) in trial.rows.iter().zip(into) {
         let found = measured.as_ref().map_err(Clone::clone).and_then(|costs| {
             let found = costs.iter().find(|(name, _)| name == row.cost);

@@ -22,7 +22,7 @@ const NAME: &str = "netbsd-x86_64";
 const MAGIC: &[u8] = b"\x7fELF\x02\x01\x01\x02\0\0\0\0\0\0\0\0\x02\0\x3e\0";
 /// All of it counts but the ABI's version, the padding, and bit 0 of the type (2 or 3).
 const MASK: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0\xfe\xff\xff\xff";
-/// The kernel hands on the program's own argv[0] (and says so in `AT_FLAGS`).
+/// The kernel hands on the program's own name (and says so in `AT_FLAGS`).
 const FLAGS: &str = "P";
 /// The longest line that the kernel reads.
 const LINE_MAX: usize = 1920;
@@ -110,8 +110,10 @@ fn remove(registry: &Path) -> Result<Done, Refused> {
 
 /// The line `:name:type:offset:magic:mask:interpreter:flags`; the kernel knows `\xNN`.
 fn line(runner: &Path) -> Result<Vec<u8>, Refused> {
-    let escaped =
-        |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect() };
+    let escaped = |bytes: &[u8]| {
+        let each: Vec<_> = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        each.concat()
+    };
     let mut line = format!(":{NAME}:M::{}:{}:", escaped(MAGIC), escaped(MASK)).into_bytes();
     line.extend(runner.as_os_str().as_bytes());
     line.extend(format!(":{FLAGS}").as_bytes());

@@ -1,4 +1,8 @@
 //! The list of statements is sound, and names only what exists.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may say so by panicking, in its helpers too"
+)]
 
 use lwp_conform::{Class, Note, Shown, Statement, statements};
 use std::collections::BTreeSet;

@@ -125,7 +125,7 @@ fn park_against_unpark() {
         let turn = user.put(&0u64);
         let partner = user
             .spawn(move |user| async move {
-                for round in 0..rounds(100) {
+                for round in 0..rounds(50) {
                     while user.get::<u64>(turn) != 2 * round + 1 {
                         // Spurious ends are part of the contract.
                         let _ = user.park().await;
@@ -136,11 +136,11 @@ fn park_against_unpark() {
             })
             .await
             .unwrap();
-        for round in 0..rounds(100) {
+        for round in 0..rounds(50) {
             user.add(turn, 1);
             let unparked = user.unpark(partner).await;
             // In the last round it may have seen its turn without this, and be gone.
-            assert!(unparked.is_ok() || round == rounds(100) - 1, "{unparked:?}");
+            assert!(unparked.is_ok() || round == rounds(50) - 1, "{unparked:?}");
             while user.get::<u64>(turn) != 2 * round + 2 {
                 let _ = user.park().await;
             }
@@ -257,7 +257,7 @@ fn unpark_against_timeout() {
             })
             .await
             .unwrap();
-        for round in 0..rounds(100) {
+        for round in 0..rounds(20) {
             dawdle(&user, round).await;
             user.unpark(parker).await.unwrap();
             if round < rounds(20) - 1 {

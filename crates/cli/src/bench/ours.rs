@@ -43,7 +43,7 @@ impl Guests {
     pub(crate) fn bench(&self, row: &str, count: u64, cpus: usize) -> Result<Costs, String> {
         let mut command = self.command(row, count, cpus);
         let done = pinned(cpus, || command.stdin(Stdio::null()).output())?;
-        Ok(costs(&succeeded(done)?))
+        Ok(costs(&succeeded(&done)?))
     }
 
     fn command(&self, row: &str, count: u64, cpus: usize) -> Command {
@@ -119,7 +119,7 @@ pub(crate) fn timed(name: &str, cpus: usize, command: &mut Command) -> Result<Co
 }
 
 /// The output of a command that must have succeeded.
-fn succeeded(done: Output) -> Result<String, String> {
+fn succeeded(done: &Output) -> Result<String, String> {
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }

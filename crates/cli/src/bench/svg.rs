@@ -46,18 +46,20 @@ fn count(lines: usize) -> f64 {
 
 /// Where a ratio lies.
 fn x(ratio: f64) -> f64 {
-    let place = (ratio.log10().clamp(LOWEST, HIGHEST) - LOWEST) / (HIGHEST - LOWEST);
+    let place = (libm::log10(ratio).clamp(LOWEST, HIGHEST) - LOWEST) / (HIGHEST - LOWEST);
     LEFT + place * (RIGHT - LEFT)
 }
 
 fn scale(svg: &mut String, height: f64) {
-    for ratio in [0.001, 0.01, 0.1, 1.0, 10.0, 100.0] {
-        let (x, class) = (x(ratio), if ratio == 1.0 { "one" } else { "grid" });
+    let grid = ["0.001", "0.01", "0.1", "1", "10", "100"];
+    for (shown, power) in grid.into_iter().zip(-3..) {
+        let class = if power == 0 { "one" } else { "grid" };
+        let x = x(10_f64.powi(power));
         // Writing to a string cannot fail.
         let _ = writeln!(
             svg,
             "<line class=\"{class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"48\" y2=\"{:.1}\"/>\
-             <text class=\"small\" x=\"{x:.1}\" y=\"42\" text-anchor=\"middle\">{ratio}x</text>",
+             <text class=\"small\" x=\"{x:.1}\" y=\"42\" text-anchor=\"middle\">{shown}x</text>",
             height - 20.0
         );
     }

@@ -83,7 +83,9 @@ pub(crate) fn pinned<T: Send>(
 
 fn pin(to: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    to.iter().for_each(|&cpu| set.set(cpu));
+    for &cpu in to {
+        set.set(cpu);
+    }
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
@@ -311,7 +313,9 @@ fn futex_wakes(count: u64) -> io::Result<Costs> {
             all_home.store(0, Ordering::Relaxed);
             home.store(0, Ordering::Relaxed);
             let start = Instant::now();
-            words.iter().for_each(|word| set_and_wake(word, 1));
+            for word in &words {
+                set_and_wake(word, 1);
+            }
             calls += start.elapsed();
             wait_while(&all_home, 0);
             turns += start.elapsed();
