@@ -77,6 +77,10 @@ const INSTALL: &str = "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
                        && shift && exec \"$@\"";
 
 /// What `cargo xtask go-std` takes.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
 #[derive(Args)]
 pub(crate) struct Options {
     /// Packages to run; all of `std` that have tests, if none is named.

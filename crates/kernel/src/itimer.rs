@@ -16,6 +16,9 @@ use lwp_abi::errno::Errno;
 use lwp_abi::signal::{Siginfo, Signo};
 use std::sync::Arc;
 
+/// The shortest interval: one tick, or a process could have nothing else to do but take its signals
+/// (`subr_time.c: itimespecfix`). The first expiry is exact.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// The closest that two looks at a CPU-time timer come.
 const CPU_LOOK_MIN: Duration = Duration::from_micros(500);
 
@@ -132,15 +135,19 @@ impl Kernel {
             })
     }
 
-    /// Arms a timer to expire after `value` and then every `interval` (if not zero); `value` zero
-    /// disarms it.
+    /// Arms a timer to expire after `value` and then every `interval` (if not zero, a tick at least);
+    /// `value` zero disarms it.
     pub fn itimer_set(&self, which: Which, interval: Duration, value: Duration) {
         let mut timers = self.itimers.timers.lock();
         let timer = &mut timers[which.index()];
         if let Some(old) = timer.callout.take() {
             self.callouts.cancel(old);
         }
-        timer.interval = interval;
+        timer.interval = if interval.is_zero() {
+            interval
+        } else {
+            interval.max(INTERVAL_MIN)
+        };
         timer.expires = (!value.is_zero()).then(|| self.itimer_now(which).saturating_add(value));
         if let Some(expires) = timer.expires {
             self.itimer_look(which, timer, expires);

@@ -596,3 +596,29 @@ fn bump(count: &AtomicU64) {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lwp_abi::lwp::LwpId;
+    use lwp_abi::signal::SigSet;
+
+    #[test]
+    fn a_vcpu_about_to_wait_frees_an_lwp_stuck_in_anothers_next_slot() {
+        let sched = Sched::new(2, Box::new(Fair));
+        let lwp = Arc::new(Lwp::new(LwpId::new(1), 0, SigSet::EMPTY));
+        // Woken on vcpu 0, which goes on running, while vcpu 1 was busy too: nobody has set a tick for it.
+        sched.set_busy(0, true);
+        {
+            let mut rq = sched.cpus[0].rq.lock();
+            rq.next = Some(lwp);
+            sched.cpus[0].publish(&rq);
+        }
+        assert!(sched.pick(1).is_none(), "a next slot is not stolen from");
+        let now = Duration::from_secs(1);
+        let watched = sched.watch_next(1, now).expect("it is left behind");
+        assert!(watched.due() <= now + QUANTUM / 2);
+        assert_eq!(sched.settle_watched(watched, watched.due()), None);
+        assert!(sched.pick(1).is_some());
+    }
+}

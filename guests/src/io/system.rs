@@ -295,6 +295,19 @@ fn interval_timers() -> Verdict {
         ..timer
     };
     ensure_err!(sys!(SYS_SETITIMER50, ITIMER_REAL, &bad, 0), EINVAL);
+    // An interval is a tick of 10 ms at least (`subr_time.c: itimespecfix`).
+    let often = Itimerval {
+        it_interval: Timeval {
+            tv_sec: 0,
+            tv_usec: 1,
+            pad: 0,
+        },
+        ..timer
+    };
+    sys!(SYS_SETITIMER50, ITIMER_REAL, &often, 0)?;
+    sys!(SYS_GETITIMER50, ITIMER_REAL, &mut old)?;
+    let interval = old.it_interval;
+    ensure_eq!((interval.tv_sec, interval.tv_usec), (0, 10_000));
     process::watchdog(20);
     Ok(())
 }

@@ -77,7 +77,6 @@ pub(crate) const CHECKS: &[Check] = &[
     ("L-098", one_nanosecond),
     ("L-099", signal_and_unpark_together),
     ("L-100", what_sysctl_shows),
-    ("woken_while_all_are_busy", woken_while_all_are_busy),
 ];
 
 const NO_ONE: LwpId = LwpId::new(0);
@@ -805,40 +804,4 @@ fn what_sysctl_shows() -> Verdict {
     ensure!(info.l_flag & L_SINTR != 0, "{:#x}", info.l_flag);
     ensure_eq!(info.l_pid.cast_signed(), process::pid());
     release(task)
-}
-
-/// An LWP is woken while both vcpus are busy; then one of them is not any more, and takes it over long
-/// before the quantum of the other is over. The best of many rounds: the machine has others to serve.
-fn woken_while_all_are_busy() -> Verdict {
-    const QUANTUM: u64 = 10 * MS;
-    static BUSY: Word = Word::new();
-    static GO: Word = Word::new();
-    static DONE: Word = Word::new();
-    if sysctl::ncpu()? != 2 {
-        // One vcpu has nobody to take over from it, and more may have to share the host's CPUs.
-        return Ok(());
-    }
-    let mut best = u64::MAX;
-    for round in 1..=20 {
-        let sleeper = spawn(|| {
-            let _ = lwp::park();
-            DONE.add();
-        });
-        sysctl::until_parked(sleeper.lid)?;
-        let busy = spawn(move || {
-            BUSY.add();
-            GO.spin(round);
-        });
-        BUSY.wait(round)?;
-        let start = now();
-        lwp::unpark(sleeper.lid)?;
-        GO.set(round);
-        // No yield: this LWP leaves its vcpu to nobody.
-        DONE.spin(round);
-        best = best.min(now() - start);
-        busy.join()?;
-        sleeper.join()?;
-    }
-    ensure!(best < QUANTUM / 2, "woken after {best} ns at best");
-    Ok(())
 }
