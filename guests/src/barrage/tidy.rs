@@ -88,7 +88,9 @@ impl Home {
     /// Those of mkdir(2), chdir(2), open(2) and dup2(2).
     pub(crate) fn make(path: &str) -> Result<Self, Errno> {
         prepare_table();
-        // What is left to us beyond 0 to 2 would be closed by some call.
+        // 0 to 2 stay as they are, so they have to be there: what a call put in their place would stay, too.
+        while low(sys!(SYS_OPEN, c"/dev/null", 2, 0)?) <= 2 {}
+        // What is left to us beyond them would be closed by some call.
         let _ = close_all();
         let mut text = Text::new();
         // Text is cut off, which then fails below.
