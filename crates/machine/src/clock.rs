@@ -5,6 +5,7 @@
 //!
 //! # Invariants
 //! 1. [`SOURCE`] is written once, by [`init`], before any vcpu runs.
+//! 2. [`RATE`] is found once: what a count has been told to be does not change, so that CPU times never go back.
 //!
 //! Sources: `clock_gettime(2)`, vdso(7); System V ABI, chapter 5 (dynamic section, symbol table).
 
@@ -22,12 +23,42 @@ struct Source {
     gettime: Option<ClockGettime>,
     /// The counter runs at a constant rate, the same everywhere.
     has_counter: bool,
-    /// A moment on both, for the counter's rate.
+    /// For the counter's rate.
+    start: Moment,
+}
+
+/// A moment on both.
+#[derive(Debug)]
+struct Moment {
     counter: u64,
     clock: Duration,
 }
 
+impl Moment {
+    /// The moment of this call: of several looks the one that was interrupted least.
+    fn now() -> Self {
+        let look = || {
+            let before = counter();
+            let clock = by_libc(libc::CLOCK_MONOTONIC);
+            let took = counter().saturating_sub(before);
+            let counter = before + took / 2;
+            (took, Self { counter, clock })
+        };
+        let looks = core::array::from_fn::<_, 8, _>(|_| look());
+        let (_, best) = looks
+            .into_iter()
+            .min_by_key(|(took, _)| *took)
+            .expect("eight looks were taken");
+        best
+    }
+}
+
 static SOURCE: OnceLock<Source> = OnceLock::new();
+
+/// How many nanoseconds so many ticks of the counter are.
+static RATE: OnceLock<(u128, u128)> = OnceLock::new();
+/// Over which time the rate is found at least: a moment is a few ten nanoseconds long.
+const RATE_TIME: Duration = Duration::from_millis(1);
 
 /// Looks for the vDSO and the counter; `false` if clocks have to be read by way of libc.
 pub(crate) fn init() -> bool {
@@ -40,8 +71,7 @@ pub(crate) fn init() -> bool {
         Source {
             gettime: vdso_gettime(),
             has_counter,
-            counter: counter(),
-            clock: by_libc(libc::CLOCK_MONOTONIC),
+            start: Moment::now(),
         }
     });
     source.gettime.is_some()
@@ -75,11 +105,21 @@ pub(crate) fn stamped(count: u64) -> Duration {
     let Some(source) = SOURCE.get().filter(|source| source.has_counter) else {
         return Duration::from_nanos(count);
     };
-    // The rate since the machine was made, which is more and more exact.
-    let ticks = counter().saturating_sub(source.counter).max(1);
-    let time = monotonic().saturating_sub(source.clock).as_nanos();
-    let nanos = u128::from(count) * time / u128::from(ticks);
+    let &(time, ticks) = RATE.get_or_init(|| rate(&source.start));
+    let nanos = u128::from(count) * time / ticks;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The counter's rate since `start`; waits if that is too short a time ago.
+fn rate(start: &Moment) -> (u128, u128) {
+    loop {
+        let now = Moment::now();
+        let time = now.clock.saturating_sub(start.clock);
+        if time >= RATE_TIME {
+            let ticks = now.counter.saturating_sub(start.counter).max(1);
+            return (time.as_nanos(), u128::from(ticks));
+        }
+    }
 }
 
 fn read(clock: libc::clockid_t) -> Duration {
@@ -197,6 +237,17 @@ mod tests {
         for clock in [libc::CLOCK_MONOTONIC, libc::CLOCK_REALTIME] {
             let (before, between, after) = (by_libc(clock), read(clock), by_libc(clock));
             assert!(before <= between && between <= after);
+        }
+    }
+
+    #[test]
+    fn a_count_stays_as_long_as_it_was() {
+        init();
+        let count = stamp();
+        let told = stamped(count);
+        let end = monotonic() + Duration::from_millis(20);
+        while monotonic() < end {
+            assert_eq!(stamped(count), told);
         }
     }
 
