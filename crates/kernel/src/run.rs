@@ -334,9 +334,10 @@ impl Kernel {
             return;
         }
         drop(slot);
+        let mut st = lwp.lock();
+        // With the lock, or somebody who asks for the CPU time could be told of a later moment before.
         let now = self.machine.stamp();
         self.sched.note_left(self.machine.current(), now);
-        let mut st = lwp.lock();
         st.cpu_time += lwp.ran_until(now);
         st.on_cpu = None;
         self.lwpctl_off(&st);
