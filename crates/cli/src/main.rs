@@ -9,6 +9,7 @@
 //! | `bench` | `lwp bench`: what everything costs, beside what Linux offers |
 //! | `find` | which file a program's name means |
 //! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
+//! | `json` | the strings of `--json` |
 //! | `stats` | `--stats` |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
 //! | `guests` | the programs that come with it |
@@ -24,6 +25,7 @@ mod fail;
 mod find;
 mod guests;
 mod install;
+mod json;
 mod run;
 mod stats;
 

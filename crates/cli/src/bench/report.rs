@@ -3,6 +3,7 @@
 use super::Values;
 use super::peers::Peer;
 use super::rows::{Goal, Row, Trial, Unit};
+use crate::json::quoted;
 use core::fmt::Write as _;
 
 /// The rounds of one measurement.
@@ -198,7 +199,7 @@ pub(crate) fn json(entries: &[Entry]) -> String {
 
 /// Rows that count bytes have `ours_bytes` and `peer_bytes`; their nanoseconds are null.
 fn object(entry: &Entry) -> String {
-    let mut fields = vec![("row", string(&entry.row)), ("peer", string(&entry.peer))];
+    let mut fields = vec![("row", quoted(&entry.row)), ("peer", quoted(&entry.peer))];
     let median = |sample: Option<Sample>| number(sample.map(|sample| sample.median));
     let spread = |sample: Option<Sample>| {
         sample.map_or(
@@ -230,7 +231,7 @@ fn object(entry: &Entry) -> String {
         ),
         (
             "missing",
-            entry.missing.as_deref().map_or_else(null, string),
+            entry.missing.as_deref().map_or_else(null, quoted),
         ),
     ]);
     let fields: Vec<_> = fields
@@ -247,22 +248,6 @@ fn number(value: Option<f64>) -> String {
         Some(value) if value.is_finite() => format!("{value:.2}"),
         _ => "null".to_owned(),
     }
-}
-
-/// A JSON string.
-fn string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for each in text.chars() {
-        match each {
-            '"' | '\\' => quoted.extend(['\\', each]),
-            control if control < ' ' => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]
@@ -323,6 +308,5 @@ pub(crate) mod tests {
             text.contains("\"ratio\": 0.25000, \"goal\": 0.50000, \"met\": true"),
             "{text}"
         );
-        assert_eq!(string("\u{1}\\"), "\"\\u0001\\\\\"");
     }
 }

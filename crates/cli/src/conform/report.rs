@@ -1,6 +1,7 @@
 //! How verdicts look: a table for people, JSON for programs.
 
 use super::{Results, Row, Verdict, sim_tests};
+use crate::json::quoted;
 use core::num::NonZeroUsize;
 use lwp_conform::Shown;
 use std::fmt::Write;
@@ -155,29 +156,12 @@ fn field(name: &str, value: &str) -> String {
     format!("\"{name}\": {}", quoted(value))
 }
 
-/// A string as JSON has it.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for each in text.chars() {
-        match each {
-            '"' | '\\' => quoted.extend(['\\', each]),
-            control if control < ' ' => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_quoted() {
-        assert_eq!(quoted("a \"b\" \\ \n"), r#""a \"b\" \\ \u000a""#);
+    fn a_list_may_be_empty() {
         assert_eq!(list(&[]), "[]");
     }
 }
