@@ -11,8 +11,10 @@ use std::sync::OnceLock;
 
 /// Ours end here at the latest.
 const CEILING: u64 = 1 << 14;
-/// Room for ours.
+/// Room for ours, where there is room enough.
 const OURS: u64 = 64;
+/// Of a small limit we take one in so many.
+const SHARE: u64 = 4;
 
 struct Limits {
     /// As the process was started.
@@ -30,9 +32,15 @@ pub fn initial_descriptor_limits() -> (u64, u64) {
 
 /// The numbers that descriptors of the runner's own may have; no guest may touch those open there.
 pub fn own_descriptors() -> Range<i32> {
-    let end = limits().hard.clamp(OURS, CEILING);
+    let own = own_of(limits().hard);
     let number = |n| i32::try_from(n).unwrap_or(0);
-    number(end - OURS)..number(end)
+    number(own.start)..number(own.end)
+}
+
+/// Where ours lie below a hard limit; a guest keeps most of a small one.
+fn own_of(hard: u64) -> Range<u64> {
+    let end = hard.min(CEILING);
+    end - OURS.min(end / SHARE)..end
 }
 
 /// Raises the soft limit to the hard one, so that ours fit above whatever the guest was allowed.
@@ -77,5 +85,18 @@ pub(crate) fn close(fd: i32) {
     if fd >= 0 {
         // SAFETY: ours, and nobody uses it any more.
         unsafe { libc::close(fd) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_of;
+
+    #[test]
+    fn a_small_limit_is_shared() {
+        assert_eq!(own_of(u64::MAX), 16_320..16_384);
+        assert_eq!(own_of(4096), 4032..4096);
+        assert_eq!(own_of(32), 24..32);
+        assert_eq!(own_of(0), 0..0);
     }
 }
