@@ -261,6 +261,10 @@ impl Poller {
     }
 
     pub(crate) fn poll_add(&self, fd: i32, token: u64) -> Result<(), AlwaysReady> {
+        // A file of the runner's may have had this number for a moment.
+        if !can_watch(fd) {
+            return Err(AlwaysReady);
+        }
         self.add(fd, token)?;
         self.watched
             .lock()
@@ -285,8 +289,10 @@ impl Poller {
     /// The host knows a registration by number and open file: another file under the same number has
     /// none. Asking changes nothing; an edge may be reported once more.
     pub(crate) fn poll_has(&self, fd: i32, token: u64) -> bool {
-        self.control(libc::EPOLL_CTL_MOD, fd, token, INTEREST)
-            .is_ok()
+        can_watch(fd)
+            && self
+                .control(libc::EPOLL_CTL_MOD, fd, token, INTEREST)
+                .is_ok()
     }
 
     pub(crate) fn poll_del(&self, fd: i32) {
@@ -305,8 +311,8 @@ impl Poller {
         self.pool().run(token, job);
     }
 
-    pub(crate) fn cancel_blocking(&self, token: u64) {
-        self.pool().cancel(token);
+    pub(crate) fn cancel_blocking(&self, token: u64) -> bool {
+        self.pool().cancel(token)
     }
 
     fn control(&self, op: i32, fd: i32, token: u64, interest: i32) -> Result<(), HostErr> {
@@ -362,6 +368,11 @@ impl Counts {
             write_event(self.wake_fd.load(Ordering::Relaxed));
         }
     }
+}
+
+/// Whether the number is the guest's, or in the place of our own.
+fn can_watch(fd: i32) -> bool {
+    descriptors::is_guests(fd) || descriptors::own_descriptors().contains(&fd)
 }
 
 fn new_pool(counts: &Arc<Counts>) -> Arc<Pool> {

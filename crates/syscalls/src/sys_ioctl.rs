@@ -8,7 +8,7 @@
 use crate::Unix;
 use crate::args::Args;
 use crate::copy::copyout;
-use crate::errno::{from_host, from_rustix, restartable};
+use crate::errno::{from_host, from_rustix, host_unless_interrupted, restartable};
 use crate::files::Kind;
 use crate::host::HostResult;
 use crate::sys_descrip::set_status;
@@ -112,15 +112,17 @@ fn give_back(l: &CurLwp, cmd: IoctlCmd, arg: &[u8], at: u64) -> SysResult {
 
 async fn on_helper(sys: &Unix, l: &mut CurLwp, fd: i32, job: Job) -> SysResult {
     let host = Arc::clone(&sys.host);
-    let run = move || match job.arg {
-        JobArg::Bytes(mut bytes) => host.ioctl(fd, job.request, &mut bytes),
-        JobArg::Word(word) => host.ioctl_word(fd, job.request, word),
+    let run = move || {
+        host_unless_interrupted(match job.arg {
+            JobArg::Bytes(mut bytes) => host.ioctl(fd, job.request, &mut bytes),
+            JobArg::Word(word) => host.ioctl_word(fd, job.request, word),
+        })
     };
     let result = l
         .run_blocking("ttyout", Catch::Signals, run)
         .await
         .map_err(restartable)?;
-    host_result(result)?;
+    result.map_err(from_host)?;
     Ok(Ret::ZERO)
 }
 
