@@ -11,7 +11,7 @@
 //!
 //! # Invariants
 //! 1. A number's bit is set by who made the descriptor ([`give`]), once nothing in Rust owns it, and cleared
-//!    by who is about to close or replace it ([`take`]): only one of two who try succeeds.
+//!    by who is about to close it ([`take`]): only one of two who try succeeds.
 //!
 //! Sources: getrlimit(2), fcntl(2); `kern_descrip.c: fd_affix`.
 
@@ -93,13 +93,13 @@ pub fn give_inherited() {
     }
 }
 
-/// The guest's descriptor `fd` is about to be closed or replaced; `false` if it is not the guest's.
+/// The guest's descriptor `fd` is about to be closed; `false` if it is not the guest's.
 pub(crate) fn take(fd: i32) -> bool {
     place(fd).is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
 }
 
-/// `fd` is the guest's: it came by a message, or has taken the place of one.
-pub(crate) fn put_back(fd: i32) {
+/// `fd` came by a message, and is the guest's.
+pub(crate) fn came(fd: i32) {
     if let Some((word, bit)) = place(fd) {
         word.fetch_or(bit, Ordering::AcqRel);
     }

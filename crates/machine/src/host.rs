@@ -24,7 +24,7 @@ use lwp_syscalls::host::{
 };
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// An address at which neither the guest nor the runner can have anything (below `GUEST_START`).
 const NOWHERE: u64 = 8;
@@ -34,6 +34,9 @@ const NOWHERE: u64 = 8;
 pub struct LinuxHost {
     /// Held around "is a connection there?" and taking it, so that no two LWPs race for one.
     accepting: Mutex<()>,
+    /// Held while a number stops being the guest's, and while a file takes the place of another: the
+    /// number is the guest's all the time then.
+    replacing: Mutex<()>,
 }
 
 /// How often a number that the runner has for a moment is asked for.
@@ -44,17 +47,39 @@ fn guests(call: &'static str, fd: i32) -> HostResult<c_int> {
     known(call, fd, descriptors::is_guests(fd))
 }
 
-/// The same, and from now on it is not.
-fn taken(call: &'static str, fd: i32) -> HostResult<c_int> {
-    known(call, fd, descriptors::take(fd))
-}
-
 fn known(call: &'static str, fd: i32, is_guests: bool) -> HostResult<c_int> {
     if is_guests {
         Ok(fd)
     } else {
         let errno = libc::EBADF;
         Err(HostErr { call, errno })
+    }
+}
+
+impl LinuxHost {
+    fn replacing(&self) -> MutexGuard<'_, ()> {
+        self.replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number, which was the guest's and is not from now on.
+    fn take(&self, call: &'static str, fd: i32) -> HostResult<c_int> {
+        let _replacing = self.replacing();
+        known(call, fd, descriptors::take(fd))
+    }
+
+    /// dup3(2) over what is the guest's; `false` if that is nothing.
+    fn replace(&self, from: i32, to: i32, is_cloexec: bool) -> HostResult<bool> {
+        let _replacing = self.replacing();
+        if !descriptors::is_guests(to) {
+            return Ok(false);
+        }
+        let flags = if is_cloexec { libc::O_CLOEXEC } else { 0 };
+        let args: [Word; 3] = [from.into(), to.into(), flags.into()];
+        // SAFETY: `to` is the guest's as long as the lock is held. EINTR comes before anything has changed.
+        unsafe { call_again("dup3", libc::SYS_dup3, args) }?;
+        Ok(true)
     }
 }
 
@@ -363,7 +388,7 @@ fn give_received(mut control: &[u8]) {
         let len = word(control).clamp(header, control.len());
         if control[8..header] == rights {
             for fd in control[header..len].as_chunks().0 {
-                descriptors::put_back(i32::from_ne_bytes(*fd));
+                descriptors::came(i32::from_ne_bytes(*fd));
             }
         }
         control = &control[len.next_multiple_of(8).min(control.len())..];
@@ -394,7 +419,7 @@ impl Host for LinuxHost {
     }
 
     fn close(&self, fd: i32) -> HostResult<()> {
-        let fd = taken("close", fd)?;
+        let fd = self.take("close", fd)?;
         // SAFETY: the guest's own number. On Linux it is closed even when EINTR is reported.
         match unsafe { call("close", libc::SYS_close, [fd.into()]) } {
             Err(HostErr {
@@ -423,14 +448,8 @@ impl Host for LinuxHost {
             return Ok(());
         }
         for _ in 0..PATIENCE {
-            if let Ok(to) = taken("dup3", to) {
-                let flags = if is_cloexec { libc::O_CLOEXEC } else { 0 };
-                let args: [Word; 3] = [from.into(), to.into(), flags.into()];
-                // SAFETY: `to` was the guest's, and nobody else closes or replaces it now. EINTR comes
-                // before anything has changed.
-                let replaced = unsafe { call_again("dup3", libc::SYS_dup3, args) };
-                descriptors::put_back(to);
-                return replaced.map(|_| ());
+            if self.replace(from, to, is_cloexec)? {
+                return Ok(());
             }
             // Free, then, or for a moment somebody else's, whose file must not be replaced.
             let copy = self.dup(from, to, is_cloexec)?;

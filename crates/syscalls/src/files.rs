@@ -7,8 +7,8 @@
 //! # Invariants
 //! 1. [`Files::closing`] comes before every host close or dup over a number, so that whatever hangs on
 //!    the number goes away first.
-//! 2. A slot's generation changes with every `closing`: what was learnt about the old file is not
-//!    stored for the new one.
+//! 2. A slot's generation changes with every `closing` and `closed`: what was learnt about the old file is
+//!    not kept for the new one.
 //! 3. No guest number is [`MAX_FILES`] or more: the limit `RLIMIT_NOFILE` sees to that.
 //!
 //! # Locks
@@ -244,8 +244,14 @@ impl Files {
         }
     }
 
-    /// `fd` has been closed or replaced, after [`Files::closing`].
+    /// `fd` has been closed or replaced, after [`Files::closing`]. What was learnt meanwhile may be about the
+    /// old file, but for an object, which says itself that it is there.
     pub fn closed(&self, kernel: &Arc<Kernel>, fd: i32) {
+        let Ok(slot) = self.slot(fd) else { return };
+        let _ = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| {
+            let is_object = seen & KIND == Kind::Object.code();
+            (!is_object).then_some((seen & !KIND).wrapping_add(GENERATION))
+        });
         kernel.watches.closed(kernel, fd);
     }
 

@@ -8,7 +8,7 @@ use rt::abi::ucontext::Ucontext;
 use rt::check::{Check, Verdict};
 use rt::lwp::{self, spawn};
 use rt::process::{self, close, low, pipe};
-use rt::{Errno, ensure, ensure_eq, sig, sync, sys, time};
+use rt::{Errno, SysResult, ensure, ensure_eq, sig, sync, sys, time};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("races/close-own", closing_what_is_not_ours),
@@ -16,6 +16,8 @@ pub(crate) const CHECKS: &[Check] = &[
     ("races/vfork", vforks_and_forks_at_once),
     ("races/watch", waiting_while_the_number_is_closed),
     ("races/fifo", opens_given_up_make_room),
+    ("races/open", open_of_a_file_that_becomes_a_fifo),
+    ("races/kind", what_a_number_was_is_forgotten),
 ];
 
 /// An LWP closes numbers it does not have, while another makes calls for which a kernel that lives in a
@@ -153,6 +155,78 @@ fn opens_given_up_make_room() -> Verdict {
     ensure_eq!(process::write(writer, b"x"), Ok(1));
     ensure_eq!(process::read(reader, &mut [0; 4]), Ok(1));
     sys!(SYS_UNLINK, NAME)?;
+    Ok(())
+}
+
+/// A name is a file's when an open of it begins, and a FIFO's a moment later. Whatever the open then waits
+/// for keeps nobody from forking, and is a sleep like any other.
+fn open_of_a_file_that_becomes_a_fifo() -> Verdict {
+    const NAME: &core::ffi::CStr = c"io-races.name";
+    const FIFO: &core::ffi::CStr = c"io-races.a-fifo";
+    const FILE: &core::ffi::CStr = c"io-races.a-file";
+    static STOP: AtomicU32 = AtomicU32::new(0);
+    sys!(SYS_MKFIFO, FIFO, 0o600)?;
+    close(low(sys!(SYS_OPEN, FILE, 0x202, 0o600)?))?;
+    let swapper = spawn(|| -> SysResult {
+        while STOP.load(Ordering::Relaxed) == 0 {
+            for other in [FILE, FIFO] {
+                sys!(SYS_LINK, other, NAME)?;
+                sys!(SYS_UNLINK, NAME)?;
+            }
+        }
+        Ok(0)
+    });
+    let opener = spawn(|| -> SysResult {
+        while STOP.load(Ordering::Relaxed) == 0 {
+            match sys!(SYS_OPEN, NAME, 0, 0) {
+                Ok(fd) => {
+                    close(low(fd))?;
+                }
+                Err(Errno::ENOENT | Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(0)
+    });
+    for _ in 0..200 {
+        let child = process::spawn_child(|| 0)?;
+        ensure_eq!(process::wait(child)?.code(), Some(0));
+        // It fails unless the open sleeps.
+        let _ = lwp::wakeup(opener.lid);
+    }
+    STOP.store(1, Ordering::Relaxed);
+    sync::until("the last open", || {
+        lwp::wakeup(opener.lid) == Err(Errno::ESRCH)
+    })?;
+    ensure_eq!(opener.join()?, Ok(0));
+    ensure_eq!(swapper.join()?, Ok(0));
+    sys!(SYS_UNLINK, FIFO)?;
+    sys!(SYS_UNLINK, FILE)?;
+    Ok(())
+}
+
+/// An LWP uses a number all the time while it is a file's and then a pipe's. The last read sleeps.
+fn what_a_number_was_is_forgotten() -> Verdict {
+    static STOP: AtomicU32 = AtomicU32::new(0);
+    let (empty, writer) = pipe()?;
+    let file = low(sys!(SYS_OPEN, c"io-races.kind", 0x202, 0o600)?);
+    sys!(SYS_UNLINK, c"io-races.kind")?;
+    let fd = low(sys!(SYS_DUP, file)?);
+    let user = spawn(move || {
+        while STOP.load(Ordering::Relaxed) == 0 {
+            let _ = sys!(SYS_LSEEK, fd, 0, 0_u64, 0);
+        }
+    });
+    for _ in 0..100 {
+        sys!(SYS_DUP2, file, fd)?;
+        sys!(SYS_DUP2, empty, fd)?;
+        let reader = spawn(move || process::read(fd, &mut [0]));
+        rt::sysctl::until_asleep(reader.lid, "pipe_rd")?;
+        process::write(writer, b"x")?;
+        ensure_eq!(reader.join()?, Ok(1));
+    }
+    STOP.store(1, Ordering::Relaxed);
+    user.join()?;
     Ok(())
 }
 

@@ -68,14 +68,16 @@ fn begin<'a>(
     if let Some(fd) = descriptor_name(place.path().as_bytes()) {
         return Outcome::Done(duplicate(sys, fd, how));
     }
-    match before(&place, how) {
+    let opened = before(&place, how).and_then(|before| match before {
+        Before::NoWait => open_now(&place, how).map(Some),
+        Before::File => open_file(&place, how),
+        Before::MayWait => Ok(None),
+    });
+    match opened {
+        Ok(Some(fd)) if how.wants_lock() => lock_and_install(sys, l, fd, how),
+        Ok(Some(fd)) => Outcome::Done(install(sys, fd, how)),
+        Ok(None) => Outcome::Sleep(Box::pin(open_on_helper(sys, l, place, how))),
         Err(errno) => Outcome::Done(Err(errno.into())),
-        Ok(Before::Inline) => match open_now(place.dir, &place, how) {
-            Ok(fd) if how.wants_lock() => lock_and_install(sys, l, fd, how),
-            Ok(fd) => Outcome::Done(install(sys, fd, how)),
-            Err(errno) => Outcome::Done(Err(errno.into())),
-        },
-        Ok(Before::MayWait) => Outcome::Sleep(Box::pin(open_on_helper(sys, l, place, how))),
     }
 }
 
@@ -114,9 +116,11 @@ impl How {
 
 /// What a look at the file before opening it says.
 enum Before {
-    /// Opening it does not wait.
-    Inline,
-    /// It may, for the other side of a FIFO.
+    /// Opening it does not wait, whatever it is by then; or it is a device.
+    NoWait,
+    /// It is a file, or nothing yet: opening it waits only if a FIFO takes its name.
+    File,
+    /// Opening it may wait, for the other side of a FIFO.
     MayWait,
 }
 
@@ -126,28 +130,49 @@ enum Before {
 /// EFTYPE: `O_REGULAR`, and it is not.
 fn before(place: &Place<'_>, how: How) -> Result<Before, Errno> {
     let flags = how.flags;
-    let cannot_wait = flags.contains(OFlags::NONBLOCK)
+    let cannot_wait = flags.intersects(OFlags::NONBLOCK | OFlags::SEARCH | OFlags::EXEC)
         || flags.contains(OFlags::CREAT | OFlags::EXCL)
         || flags.contains(OFlags::DIRECTORY)
         || flags.accmode() == OFlags::RDWR;
     if cannot_wait && !flags.contains(OFlags::REGULAR) {
-        return Ok(Before::Inline);
+        return Ok(Before::NoWait);
     }
-    let Ok(stat) = rustix::fs::statat(place.dir, place.path(), AtFlags::empty()) else {
-        return Ok(Before::Inline);
-    };
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(Before::Inline),
-        _ if flags.contains(OFlags::REGULAR) => Err(Errno::EFTYPE),
-        FileType::Fifo if !cannot_wait => Ok(Before::MayWait),
-        _ => Ok(Before::Inline),
+    let is_regular = flags.contains(OFlags::REGULAR);
+    match file_type(place, AtFlags::empty()) {
+        Some(file) if is_regular && file != FileType::RegularFile => Err(Errno::EFTYPE),
+        _ if cannot_wait => Ok(Before::NoWait),
+        Some(FileType::Fifo) => Ok(Before::MayWait),
+        Some(FileType::CharacterDevice | FileType::BlockDevice) => Ok(Before::NoWait),
+        _ => Ok(Before::File),
     }
 }
 
-/// Opens on the host.
-fn open_now(dir: BorrowedFd<'_>, place: &Place<'_>, how: How) -> Result<OwnedFd, Errno> {
-    let opened = rustix::io::retry_on_intr(|| open_once(dir, place, how));
-    opened_as(opened, dir, place, how)
+/// Opens on the host what does not wait.
+fn open_now(place: &Place<'_>, how: How) -> Result<OwnedFd, Errno> {
+    let opened = rustix::io::retry_on_intr(|| open_once(place.dir, place, how));
+    opened_as(opened, place.dir, place, how)
+}
+
+/// Opens on the host what was a file, or nothing, a moment ago; `None` if it has to be waited for now.
+fn open_file(place: &Place<'_>, how: How) -> Result<Option<OwnedFd>, Errno> {
+    let flags = how.host_flags();
+    let opened = rustix::io::retry_on_intr(|| {
+        let flags = flags | HostFlags::NONBLOCK;
+        rustix::fs::openat(place.dir, place.path(), flags, how.host_mode())
+    });
+    let is_fifo = match &opened {
+        Ok(fd) => rustix::fs::fstat(fd)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo),
+        Err(Linux::NXIO) => file_type(place, AtFlags::empty()) == Some(FileType::Fifo),
+        // Somebody on the host has a lease of it.
+        Err(err) => *err == Linux::AGAIN,
+    };
+    if is_fifo {
+        return Ok(None);
+    }
+    let fd = opened_as(opened, place.dir, place, how)?;
+    rustix::fs::fcntl_setfl(&fd, flags).map_err(from_rustix)?;
+    Ok(Some(fd))
 }
 
 fn open_once(dir: BorrowedFd<'_>, place: &Place<'_>, how: How) -> Result<OwnedFd, Linux> {
