@@ -183,6 +183,9 @@ impl UcFlags {
     /// What getcontext(2) reports: 0x8000f.
     pub const GETCONTEXT: Self =
         Self::from_bits_retain(_UC_SIGMASK | _UC_STACK | _UC_CPU | _UC_FPU | _UC_TLSBASE);
+    /// What of the context in a signal frame is valid: 0x8000d.
+    pub const SIGFRAME: Self =
+        Self::from_bits_retain(_UC_SIGMASK | _UC_CPU | _UC_FPU | _UC_TLSBASE);
 }
 
 /// Selector of user code (CS of every LWP).
@@ -212,11 +215,15 @@ pub const PSL_I: u64 = 0x200;
 pub const PSL_D: u64 = 0x400;
 /// RFLAGS: overflow.
 pub const PSL_V: u64 = 0x800;
+/// RFLAGS: virtual 8086 mode.
+pub const PSL_VM: u64 = 0x2_0000;
 /// RFLAGS: alignment checks.
 pub const PSL_AC: u64 = 0x4_0000;
 /// RFLAGS: the bit that is always one.
 pub const PSL_MBO: u64 = 0x2;
 
+/// What a signal handler starts without.
+pub const PSL_CLEARSIG: u64 = PSL_T | PSL_VM | PSL_AC | PSL_D;
 /// What an LWP starts with.
 pub const PSL_USERSET: u64 = PSL_MBO | PSL_I;
 /// What a context may change. Of a context, only these are taken.

@@ -9,7 +9,6 @@ use crate::proc::{ProcSt, ProcStat};
 use crate::run::Ended;
 use crate::sleepq::Catch;
 use crate::sync::Guard;
-use crate::sync::atomic::Ordering;
 use lwp_abi::lwp::LwpState as LwpStat;
 use std::sync::Arc;
 
@@ -65,8 +64,8 @@ impl CurLwp {
     /// stillborn. All at once, so that no other sees a dying process without being told.
     fn begin_dying(&self, p: &mut Guard<'_, ProcSt>) {
         p.stat = ProcStat::Dying;
-        self.kernel.proc.stopping.store(false, Ordering::SeqCst);
-        self.lwp.clear_flags(LwpFlags::WEXIT | LwpFlags::WSUSPEND);
+        self.lwp
+            .clear_flags(LwpFlags::WEXIT.union(LwpFlags::WSUSPEND));
         let others: Vec<_> = p
             .lwps
             .values()

@@ -71,9 +71,6 @@ enum FastCall {
 /// How many references may wait to be dropped.
 const SPENT: usize = 16;
 
-/// What a pending wake-up is.
-const WAKES: LwpFlags = LwpFlags::CANCELLED.union(LwpFlags::UNPARKED);
-
 /// What keeps an LWP from going to sleep, or to user mode, without its future.
 const DUE: LwpFlags = LwpFlags::USERRET.union(LwpFlags::CANCELLED);
 
@@ -135,7 +132,7 @@ impl FastCalls for Passing<'_> {
         };
         match kernel.fast_numbers.call(regs) {
             None => FastEnd::Slow,
-            Some(FastCall::Park(unpark)) if !self.lwp.flags().intersects(WAKES) => {
+            Some(FastCall::Park(unpark)) if !self.lwp.flags().intersects(LwpFlags::WAKES) => {
                 self.park(cx, unpark)
             }
             Some(FastCall::Unpark(lid)) => match self.unpark(lid) {
@@ -329,7 +326,7 @@ fn take_in_hand(lwp: &Lwp, cpu: CpuId) -> Option<Box<UserCtx>> {
 fn consume_wake(lwp: &Lwp) -> Result<(), Errno> {
     // With the lock, as everywhere; nobody but this LWP takes them away.
     let st = lwp.lock();
-    lwp.clear_flags(WAKES);
+    lwp.clear_flags(LwpFlags::WAKES);
     drop(st);
     Err(Errno::EALREADY)
 }
@@ -350,7 +347,7 @@ impl Kernel {
             }
             FastCall::Unpark(lid) => unpark(lid),
             FastCall::Time(clock, to) => self.fast_time(clock, to),
-            FastCall::Park(_) if !lwp.flags().intersects(WAKES) => None,
+            FastCall::Park(_) if !lwp.flags().intersects(LwpFlags::WAKES) => None,
             FastCall::Park(0) => Some(consume_wake(lwp)),
             FastCall::Park(lid) => match unpark(lid) {
                 Some(Ok(())) => Some(consume_wake(lwp)),
@@ -405,8 +402,8 @@ impl Kernel {
     fn fast_sleep(&self, lwp: &Lwp, cx: &mut Option<Box<UserCtx>>, now: u64) -> Sleeping {
         let mut st = lwp.lock();
         let flags = lwp.flags();
-        if flags.intersects(WAKES) {
-            lwp.clear_flags(WAKES);
+        if flags.intersects(LwpFlags::WAKES) {
+            lwp.clear_flags(LwpFlags::WAKES);
             return Sleeping::Woken;
         }
         // A stop either finds it asleep, or has told it (`Kernel::proc_stop`).

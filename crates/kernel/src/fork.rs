@@ -42,7 +42,6 @@ impl CurLwp {
         let kernel = Arc::clone(&self.kernel);
         kernel.forget_others();
         kernel.proc.set_pid(pid);
-        kernel.proc.stopping.store(false, Ordering::SeqCst);
         kernel.proc.lwpcv.clear();
         let areas = {
             let mut p = kernel.proc.lock();

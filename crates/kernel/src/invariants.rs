@@ -110,6 +110,9 @@ impl Kernel {
         })?;
         ensure(p.stat != ProcStat::Stopping || running > 0, || {
             "a stop was not completed".into()
+        })?;
+        ensure(p.stat != ProcStat::Stopped || running == 0, || {
+            format!("stopped, but {running} run")
         })
     }
 

@@ -57,6 +57,12 @@ bitflags::bitflags! {
         /// What stops an LWP at the user boundary.
         const USERRET = Self::WSUSPEND.bits() | Self::WCORE.bits() | Self::WEXIT.bits()
             | Self::PENDSIG.bits();
+        /// The LWP is to be gone soon.
+        const DYING = Self::WCORE.bits() | Self::WEXIT.bits();
+        /// What ends an interruptible sleep, or keeps it from beginning, with EINTR.
+        const INTR = Self::CANCELLED.bits() | Self::DYING.bits();
+        /// A pending wake-up, as a park sees it.
+        const WAKES = Self::CANCELLED.bits() | Self::UNPARKED.bits();
     }
 }
 

@@ -68,7 +68,7 @@ impl Kernel {
         let machine = &*self.machine;
         let start = self
             .vm
-            .map_anywhere(machine, AREA, Prot::READ | Prot::WRITE, "lwpctl")?;
+            .map_anywhere(machine, AREA, Prot::READ.union(Prot::WRITE), "lwpctl")?;
         let area = start..start + AREA;
         machine
             .advise(area.clone(), Advice::InheritNone)

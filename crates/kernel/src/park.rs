@@ -38,13 +38,8 @@ impl CurLwp {
     pub fn park_enter(&mut self, timo: Option<Timo>, write_back: u64) -> bool {
         self.park = Park { timo, write_back };
         let mut st = self.lwp.lock();
-        if self
-            .lwp
-            .flags()
-            .intersects(LwpFlags::CANCELLED | LwpFlags::UNPARKED)
-        {
-            self.lwp
-                .clear_flags(LwpFlags::CANCELLED | LwpFlags::UNPARKED);
+        if self.lwp.flags().intersects(LwpFlags::WAKES) {
+            self.lwp.clear_flags(LwpFlags::WAKES);
             self.tell(|| What::Token);
             return false;
         }

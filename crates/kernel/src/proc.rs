@@ -99,8 +99,6 @@ pub struct Proc {
     st: Mutex<ProcSt>,
     /// `p_lwpcv`: `_lwp_wait`, `_lwp_suspend` and exit wait here.
     pub(crate) lwpcv: WaitQueue,
-    /// A copy of `stat == Stopping || Stopped` for sleepers, who hold no lock.
-    pub(crate) stopping: AtomicBool,
     /// This is a vfork child whose parent still waits: `_lwp_ctl` is EBUSY.
     pub is_vfork_child: AtomicBool,
     /// Lowest address and size of the main stack, as getcontext(2) reports them.
@@ -139,7 +137,6 @@ impl Proc {
                 },
             ),
             lwpcv: WaitQueue::new(),
-            stopping: AtomicBool::new(false),
             is_vfork_child: AtomicBool::new(false),
             stack_base: AtomicU64::new(0),
             stack_size: AtomicU64::new(0),

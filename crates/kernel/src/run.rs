@@ -195,7 +195,7 @@ impl CurLwp {
                 continue;
             }
             if flags.contains(LwpFlags::PENDSIG)
-                && !flags.intersects(LwpFlags::WCORE | LwpFlags::WEXIT)
+                && !flags.intersects(LwpFlags::DYING)
                 && !self.take_signals().await
             {
                 return false;

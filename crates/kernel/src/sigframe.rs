@@ -18,8 +18,8 @@ use lwp_abi::errno::Errno;
 use lwp_abi::exec::VM_MAXUSER_ADDRESS;
 use lwp_abi::signal::{SS_DISABLE, SS_ONSTACK, SaFlags, SigSet, Siginfo, StackT};
 use lwp_abi::ucontext::{
-    Gregs, Mcontext, PSL_AC, PSL_D, PSL_T, PSL_USER, PSL_USERSTATIC, SEL_GUCODE, SEL_GUDATA,
-    SEL_UCODE, SEL_UDATA, UcFlags, Ucontext,
+    Gregs, Mcontext, PSL_CLEARSIG, PSL_USER, PSL_USERSTATIC, SEL_GUCODE, SEL_GUDATA, SEL_UCODE,
+    SEL_UDATA, UcFlags, Ucontext,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -37,7 +37,6 @@ const FRAME: u64 = size_of::<Sigframe>() as u64;
 const FRAME_UC: u64 = offset_of!(Sigframe, uc) as u64;
 /// Frames whose upper halves are kept; more are handlers that never returned.
 const UPPERS_MAX: usize = 64;
-const PSL_VM: u64 = 0x2_0000;
 
 /// The FP state at handler entry and at exec: empty x87 stack, all exceptions masked.
 pub fn initial_fxsave() -> Fxsave {
@@ -76,8 +75,7 @@ impl CurLwp {
         } else {
             UcFlags::CLRSTACK
         };
-        let flags = UcFlags::SIGMASK | UcFlags::CPU | UcFlags::FPU | UcFlags::TLSBASE | stack;
-        uc.uc_flags = flags.bits();
+        uc.uc_flags = UcFlags::SIGFRAME.union(stack).bits();
         uc.uc_stack = StackT::new_zeroed();
         uc.uc_sigmask = return_mask;
         let (trapno, err) = core::mem::take(&mut self.fault_words);
@@ -99,7 +97,7 @@ impl CurLwp {
         regs.rsi = at + offset_of!(Sigframe, info) as u64;
         regs.rdx = at + FRAME_UC;
         regs.r15 = at + FRAME_UC;
-        regs.rflags &= !(PSL_T | PSL_VM | PSL_AC | PSL_D);
+        regs.rflags &= !PSL_CLEARSIG;
         if switch {
             self.sigstk.ss_flags |= SS_ONSTACK;
         }

@@ -104,7 +104,7 @@ impl CurLwp {
         let mut early = false;
         if catch == Catch::Signals {
             let flags = self.lwp.flags();
-            if flags.intersects(LwpFlags::CANCELLED | LwpFlags::WEXIT | LwpFlags::WCORE) {
+            if flags.intersects(LwpFlags::INTR) {
                 self.lwp.clear_flags(LwpFlags::CANCELLED);
                 self.sleepq_leave();
                 return Err(SleepEnd::Intr);
@@ -113,9 +113,6 @@ impl CurLwp {
                 self.sleepq_leave();
                 early = true;
             }
-        }
-        if !early && catch == Catch::Signals {
-            self.stop_asleep();
         }
         if !early && self.blocked_until(deadline).await {
             return Err(SleepEnd::TimedOut);
@@ -128,7 +125,7 @@ impl CurLwp {
             return Ok(());
         }
         let flags = self.lwp.flags();
-        if flags.intersects(LwpFlags::CANCELLED | LwpFlags::WEXIT | LwpFlags::WCORE) {
+        if flags.intersects(LwpFlags::INTR) {
             return Err(SleepEnd::Intr);
         }
         if flags.contains(LwpFlags::PENDSIG) {
@@ -244,7 +241,7 @@ impl Kernel {
     }
 }
 
-/// The sleepers of one wait channel, first come first woken.
+/// The sleepers of one wait channel.
 #[derive(Debug)]
 pub struct WaitQueue {
     /// How many are in the map: lets a broadcast to nobody cost one load.
@@ -308,23 +305,6 @@ impl WaitQueue {
         };
         for (lwp, sleep) in woken.into_values() {
             kernel.wake_sleep(&lwp, sleep);
-        }
-    }
-
-    /// Wakes the one that has waited longest (`cv_signal`). Returns whether there was one.
-    pub fn wake_one(&self, kernel: &Kernel) -> bool {
-        loop {
-            let first = {
-                let mut waiters = self.waiters.lock();
-                let first = waiters.map.pop_first();
-                self.count.store(waiters.map.len(), Ordering::SeqCst);
-                first
-            };
-            match first {
-                None => return false,
-                Some((_, (lwp, sleep))) if kernel.wake_sleep(&lwp, sleep) => return true,
-                Some(_) => {}
-            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Job control: stopping all LWPs of the process and setting them going again.
 //!
 //! The LWP that takes a stop signal marks the process as stopping and moves interruptible sleepers to
-//! LSSTOP, still on their sleep; the others stop at their boundary or as they fall asleep. When none
+//! LSSTOP, still on their sleep; the others look for signals, and stop at their boundary or as they fall asleep. When none
 //! counts as running, the host process stops, so that the parent sees it.
 //!
 //! Differs from NetBSD: a tty stop signal with default action stops the process also when its process
@@ -14,7 +14,6 @@ use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, LwpFlags};
 use crate::proc::{ProcSt, ProcStat};
 use crate::sync::Guard;
-use crate::sync::atomic::Ordering;
 use lwp_abi::lwp::LwpState as LwpStat;
 use lwp_abi::signal::Signo;
 use std::sync::Arc;
@@ -24,7 +23,6 @@ impl Kernel {
     pub(crate) fn proc_stop(&self, p: &mut Guard<'_, ProcSt>, signo: Signo, l: &CurLwp) {
         p.stat = ProcStat::Stopping;
         p.stop_signo = Some(signo);
-        self.proc.stopping.store(true, Ordering::SeqCst);
         let others: Vec<_> = p
             .lwps
             .values()
@@ -58,7 +56,6 @@ impl Kernel {
     pub(crate) fn proc_unstop(&self, p: &mut Guard<'_, ProcSt>) {
         p.stat = ProcStat::Active;
         p.stop_signo = None;
-        self.proc.stopping.store(false, Ordering::SeqCst);
         let stopped: Vec<_> = p.lwps.values().cloned().collect();
         for t in stopped {
             let mut st = t.lock();
@@ -103,21 +100,5 @@ impl CurLwp {
             self.kernel.one_less_runs(&mut p);
         }
         self.block().await;
-    }
-
-    /// About to block in an interruptible sleep while the process stops: stops asleep.
-    pub(crate) fn stop_asleep(&mut self) {
-        if !self.kernel.proc.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut p = self.kernel.proc.lock();
-        let mut st = self.lwp.lock();
-        let catches = st.stat == LwpStat::Sleep && st.interruptible;
-        if catches && matches!(p.stat, ProcStat::Stopping | ProcStat::Stopped) {
-            st.stat = LwpStat::Stop;
-            self.tell(|| What::Stopped);
-            drop(st);
-            self.kernel.one_less_runs(&mut p);
-        }
     }
 }

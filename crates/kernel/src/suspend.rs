@@ -28,8 +28,8 @@ impl CurLwp {
         let mut queued = {
             let p = kernel.proc.lock();
             let t = kernel.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
-            let dying = LwpFlags::WCORE | LwpFlags::WEXIT;
-            if (Arc::ptr_eq(&t, &self.lwp) && p.nrlwps == 1) || self.lwp.flags().intersects(dying) {
+            let is_dying = self.lwp.flags().intersects(LwpFlags::DYING);
+            if (Arc::ptr_eq(&t, &self.lwp) && p.nrlwps == 1) || is_dying {
                 return Err(Errno::EDEADLK.into());
             }
             kernel.lwp_suspend(&t);
@@ -45,7 +45,7 @@ impl CurLwp {
             let p = kernel.proc.lock();
             let t = kernel.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
             let flags = t.flags();
-            if (flags | self.lwp.flags()).intersects(LwpFlags::WCORE | LwpFlags::WEXIT) {
+            if flags.union(self.lwp.flags()).intersects(LwpFlags::DYING) {
                 return Err(Ended::Restart);
             }
             if t.lock().stat == LwpStat::Suspended || !flags.contains(LwpFlags::WSUSPEND) {
@@ -125,7 +125,7 @@ impl Kernel {
         let p = self.proc.lock();
         let t = self.lwp_find(&p, target).ok_or(Errno::ESRCH)?;
         let st = t.lock();
-        t.set_flags(LwpFlags::CANCELLED | LwpFlags::UNPARKED);
+        t.set_flags(LwpFlags::WAKES);
         self.tell(&t, || What::Cancel);
         if st.stat != LwpStat::Sleep {
             return Err(Errno::ENODEV);
