@@ -261,4 +261,29 @@ mod tests {
             assert!(lids.find(raw).is_none());
         }
     }
+
+    #[test]
+    fn slots_are_used_in_order_and_one_waits_for_1024_others_before_its_next_generation() {
+        let lids = Lids::new();
+        let turn = || {
+            let lid = lids.alloc().expect("ids are left");
+            lids.insert(&lwp(lid), 1);
+            lids.remove(lid);
+            lid.raw()
+        };
+        for expected in (LID_MIN..).take(REUSE_GAP + 1) {
+            assert_eq!(turn(), expected);
+        }
+        let generation = 1 << SLOT_BITS;
+        for expected in (LID_MIN + generation..).take(REUSE_GAP) {
+            assert_eq!(turn(), expected);
+        }
+    }
+
+    #[test]
+    fn a_table_shows_who_has_the_pid() {
+        let lids = Lids::new();
+        assert!(lids.claim_main(77));
+        assert!(format!("{lids:?}").contains("77"));
+    }
 }

@@ -3,6 +3,7 @@
 //! 32-bit arguments travel with rubbish in the upper half of their register, which the kernel has to
 //! ignore.
 
+use crate::personality::{GET_UPPER, SET_UPPER, SINGLE_THREADED};
 use crate::user::{Reply, User};
 use core::time::Duration;
 use lwp_abi::errno::Errno;
@@ -60,6 +61,42 @@ impl User {
     /// `exit(2)`: does not return.
     pub async fn exit(&self, code: i32) {
         self.syscall(nr::SYS_EXIT, &[int(code)]).await;
+    }
+
+    /// `fork(2)`: who comes back is the child, alone; its pid. There is no parent any more.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn fork(&self) -> i32 {
+        let forked = self.call(nr::SYS_FORK, &[]).await;
+        forked.expect("one vcpu can fork");
+        self.kernel().proc.pid()
+    }
+
+    /// What execve(2) does to all LWPs but the caller: they are gone when this returns.
+    ///
+    /// # Errors
+    /// None: the caller may be gone, too.
+    pub async fn single_threaded(&self) -> Nothing {
+        self.done(SINGLE_THREADED, &[]).await
+    }
+
+    /// Puts a number into the upper half of a vector register.
+    ///
+    /// # Panics
+    /// Never.
+    pub async fn set_upper(&self, value: u64) {
+        let done = self.done(SET_UPPER, &[value]).await;
+        done.expect("registers take any value");
+    }
+
+    /// What is in the upper half of that register.
+    ///
+    /// # Panics
+    /// Never.
+    pub async fn upper(&self) -> u64 {
+        let value = self.call(GET_UPPER, &[]).await;
+        value.expect("registers can be read")
     }
 
     /// `_lwp_create(2)` of an LWP that runs `f`.

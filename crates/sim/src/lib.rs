@@ -16,6 +16,7 @@ mod host;
 mod machine;
 pub mod memory;
 mod nohost;
+mod personality;
 mod seeds;
 mod user;
 
@@ -25,6 +26,7 @@ pub use seeds::{for_each_seed, run, run_to, seeds};
 pub use user::{Reply, User};
 
 use crate::crew::{Crew, Stopped};
+use crate::personality::Calls;
 use crate::user::Space;
 use core::fmt::Write;
 use core::time::Duration;
@@ -35,7 +37,6 @@ use lwp_kernel::events::Listener;
 use lwp_kernel::kernel::Config;
 use lwp_kernel::machine::{Clocks, ExitWith};
 use lwp_kernel::sched::{Chaos, Fair, Policy};
-use lwp_syscalls::{Options, Unix};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -69,13 +70,7 @@ impl Process {
         listener: Option<Arc<dyn Listener>>,
     ) -> Self {
         let machine = Arc::new(SimMachine::new(seed, &space, crew));
-        let calls = Arc::new(Unix::new(
-            Arc::new(nohost::NoHost),
-            Options {
-                is_quiet: true,
-                ..Options::default()
-            },
-        ));
+        let calls = Arc::new(Calls::new());
         let below: Arc<SimMachine> = Arc::clone(&machine);
         let kernel = Kernel::with_listener(below, calls, policy, config, PID, listener);
         space.set_kernel(&kernel);

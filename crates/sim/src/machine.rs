@@ -1,13 +1,15 @@
 //! The machine's side: time, memory and the trait the kernel sees.
 
+use crate::PID;
 use crate::crew::Crew;
 use crate::memory::Memory;
 use crate::user::{Space, Step};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use core::time::Duration;
+use lwp_abi::lwp::Pid;
 use lwp_abi::mman::Prot;
-use lwp_abi::signal::Signo;
+use lwp_abi::signal::{Siginfo, Signo};
 use lwp_kernel::Kernel;
 use lwp_kernel::ctx::{Fpu, Fxsave, Trap, Uppers, UserCtx};
 use lwp_kernel::machine::{
@@ -36,6 +38,10 @@ pub struct SimMachine {
     pub memory: Arc<Memory>,
     exited: Mutex<Option<ExitWith>>,
     stops: Mutex<Vec<Signo>>,
+    /// What has happened outside and was not told yet.
+    outside: Mutex<Vec<Event>>,
+    /// How often the process has forked. What runs on is the child, each time.
+    forks: AtomicI32,
     /// The host threads, if there are any.
     pub(crate) crew: Option<Arc<Crew>>,
 }
@@ -49,6 +55,8 @@ impl SimMachine {
             memory: Arc::clone(&space.memory),
             exited: Mutex::new(None),
             stops: Mutex::new(Vec::new()),
+            outside: Mutex::new(Vec::new()),
+            forks: AtomicI32::new(0),
             crew,
         }
     }
@@ -75,6 +83,15 @@ impl SimMachine {
     /// How the process ended, if it has.
     pub fn exited(&self) -> Option<ExitWith> {
         *self.exited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A signal comes to the process from outside.
+    pub fn signal(&self, signo: Signo) {
+        let info = Siginfo::user(signo, Pid::new(1), 0);
+        self.outside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Event::Signal { signo, info });
     }
 
     /// The signals that stopped the host process, in order.
@@ -136,17 +153,20 @@ impl UserMode for SimMachine {
         for (index, half) in cx.fpu.xmm.as_flattened_mut().iter_mut().enumerate() {
             *half = word(160 + 8 * index);
         }
+        cx.fpu.ext = None;
     }
 
     fn fpu_clone(&self, cx: &mut UserCtx) -> Fpu {
         cx.fpu.clone()
     }
 
-    fn uppers(&self, _: &mut UserCtx) -> Option<Uppers> {
-        None
+    fn uppers(&self, cx: &mut UserCtx) -> Option<Uppers> {
+        cx.fpu.ext.clone()
     }
 
-    fn set_uppers(&self, _: &mut UserCtx, _: &Uppers) {}
+    fn set_uppers(&self, cx: &mut UserCtx, uppers: &Uppers) {
+        cx.fpu.ext = Some(uppers.clone());
+    }
 }
 
 impl GuestMemory for SimMachine {
@@ -221,6 +241,7 @@ impl Clocks for SimMachine {
 impl Poller for SimMachine {
     fn poll(&self, cpu: CpuId, wait: Wait, events: &mut Vec<Event>) {
         events.clear();
+        events.append(&mut self.outside.lock().unwrap_or_else(PoisonError::into_inner));
         let until = match wait {
             Wait::No => return,
             Wait::Until(at) => nanos(at),
@@ -300,7 +321,12 @@ impl Vcpus for SimMachine {
     }
 
     fn fork(&self, _: CpuId) -> Result<Forked, HostErr> {
-        Err(refused("fork"))
+        if self.crew.is_some() {
+            // The others' host threads would have to be gone.
+            return Err(refused("fork"));
+        }
+        let pid = PID + 1 + self.forks.fetch_add(1, Ordering::Relaxed);
+        Ok(Forked::Child { pid })
     }
 
     fn exit(&self, with: ExitWith) {

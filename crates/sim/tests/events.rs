@@ -8,7 +8,7 @@ use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LwpId, LwpState};
 use lwp_abi::nr;
-use lwp_abi::signal::Signo;
+use lwp_abi::signal::{SaFlags, SigSet, Signo};
 use lwp_kernel::events::{Event, Listener, What};
 use lwp_kernel::life::Start;
 use lwp_kernel::machine::ExitWith;
@@ -322,6 +322,58 @@ fn suspending_continuing_signals_and_names_are_told() {
             [(What::Continue, Some(MAIN)), (What::Runnable, Some(MAIN))]
         );
     }
+}
+
+#[test]
+fn a_sleep_with_nothing_to_take_goes_on_to_its_end() {
+    for seed in seeds(50) {
+        let events = told(seed, |user| async move {
+            let lid = user.spawn(|user| async move {
+                for signo in [Signo::SIGUSR1, Signo::SIGUSR2] {
+                    user.count_signals(signo, SaFlags::empty()).await;
+                }
+                // A new mask is a reason to look for signals, and there is none.
+                let usr2 = SigSet::of(&[Signo::SIGUSR2]);
+                assert_eq!(user.sigsuspend(usr2).await, Err(Errno::EINTR));
+            });
+            let lid = lid.await.unwrap();
+            let lwp = user.kernel().lids.find(lid).unwrap();
+            user.until("it sleeps", || lwp.lock().stat == LwpState::Sleep)
+                .await;
+            user.kill(lid, Signo::SIGUSR2).await.unwrap();
+            user.kill(lid, Signo::SIGUSR1).await.unwrap();
+            user.wait(lid).await.unwrap();
+            user.exit(0).await;
+        });
+        let all = of(&events, child(&events));
+        assert!(all.iter().all(|(what, _)| *what != What::Awake));
+        let pause = What::Sleep { wmesg: "pause" };
+        let sleeps = all.iter().filter(|(what, _)| *what == pause).count();
+        assert_eq!(sleeps, 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn whom_an_unpark_does_not_find_it_tells_nothing() {
+    let events = told(1, |user| async move {
+        let lid = user.spawn(|_| async {}).await.unwrap();
+        let lwp = user.kernel().lids.find(lid).unwrap();
+        user.until("it is dead", || lwp.lock().stat == LwpState::Zomb)
+            .await;
+        assert_eq!(user.unpark(lid).await, Err(Errno::ESRCH));
+        let nobody = user
+            .kernel()
+            .unpark_all(&[LwpId::new(lid), LwpId::new(1), MAIN]);
+        assert_eq!(nobody, 2);
+        assert_eq!(user.park().await, Err(Errno::EALREADY));
+        user.wait(lid).await.unwrap();
+        user.exit(0).await;
+    });
+    let all = of(&events, child(&events));
+    assert!(
+        all.iter()
+            .all(|(what, _)| !matches!(what, What::Unpark { .. }))
+    );
 }
 
 /// A bit of everything.

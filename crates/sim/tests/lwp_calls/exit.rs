@@ -5,7 +5,7 @@ use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LWP_DETACHED, LWP_SUSPENDED, LWPCTL_CPU_EXITED, LwpState};
 use lwp_abi::signal::Signo;
 use lwp_kernel::machine::ExitWith;
-use lwp_sim::{Ended, PID, run, run_to};
+use lwp_sim::{Ended, PID, Sim, for_each_seed, run, run_to, seeds};
 
 #[test]
 pub(crate) fn the_last_lwp_ends_the_process_with_status_0() {
@@ -124,8 +124,8 @@ pub(crate) fn exit_ends_all_others_whatever_they_do() {
 
 #[test]
 pub(crate) fn of_two_exits_at_once_the_first_decides() {
-    for seed in lwp_sim::seeds(50) {
-        let sim = lwp_sim::Sim::new(seed, |user| async move {
+    for seed in seeds(50) {
+        let sim = Sim::new(seed, |user| async move {
             for code in [1, 2] {
                 let exit = user.spawn(move |user| async move { user.exit(code).await });
                 exit.await.unwrap();
@@ -155,5 +155,27 @@ pub(crate) fn signals_pending_on_the_lwp_die_with_it() {
         user.unblock(&[Signo::SIGUSR1]).await;
         user.nanosleep(MS).await.unwrap();
         assert_eq!(user.get::<u64>(count), 0);
+    });
+}
+
+#[test]
+pub(crate) fn exit_waits_for_the_uninterruptible_and_leaves_nothing() {
+    for_each_seed("lwp_calls", seeds(50), |seed| {
+        let sim = Sim::new(seed, |user| async move {
+            let busy = user.spawn(|user| async move {
+                let _ = user.nanosleep(SECOND).await;
+                panic!("it does not come back");
+            });
+            let busy = busy.await.unwrap();
+            asleep(&user, busy, "nanoslp").await;
+            // As in vfork(2), which the sim has not.
+            let lwp = user.kernel().lids.find(busy).unwrap();
+            lwp.lock().interruptible = false;
+            user.exit(0).await;
+        });
+        assert_eq!(sim.run(), Ended::Exit(ExitWith::Code(0)));
+        assert!(sim.elapsed() >= SECOND);
+        let p = sim.kernel().proc.lock();
+        assert_eq!((p.nlwps(), p.nrlwps), (0, 0));
     });
 }

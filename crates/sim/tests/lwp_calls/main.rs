@@ -8,16 +8,20 @@
 )]
 
 mod common;
+mod cpu_time;
 mod create;
 mod detach;
 mod errors;
+mod exec;
 mod exit;
+mod fork;
 mod kill;
 mod lwpctl;
 mod names;
 mod old_parks;
 mod park;
 mod private;
+mod sigframe;
 mod signals;
 mod stop;
 mod suspend;

@@ -14,7 +14,7 @@ use lwp_abi::ucontext::{PSL_AC, PSL_D, Ucontext};
 use lwp_kernel::callout::Call;
 use lwp_kernel::ctx::FaultKind;
 use lwp_kernel::machine::ExitWith;
-use lwp_sim::{Ended, NOWHERE, PID, User, run, run_to};
+use lwp_sim::{Ended, NOWHERE, PID, Sim, User, run, run_to};
 
 const USR1: SigSet = SigSet::of(&[Signo::SIGUSR1]);
 
@@ -549,5 +549,95 @@ pub(crate) fn a_context_names_the_main_stack_unless_on_the_alternate_one() {
             (stack.ss_sp, stack.ss_size, stack.ss_flags),
             (0x7000, 0x9000, 0)
         );
+    });
+}
+
+#[test]
+pub(crate) fn a_stop_signal_and_sigcont_cancel_each_other_and_nothing_else_does() {
+    run(|user| async move {
+        let both = [Signo::SIGTSTP, Signo::SIGCONT];
+        user.block(&both).await;
+        for signo in [Signo::SIGCONT, Signo::SIGUSR1, Signo::SIGTSTP] {
+            user.count_signals(signo, SaFlags::empty()).await;
+        }
+        let pending = async || {
+            let set = user.sigpending().await;
+            both.map(|signo| set.contains(signo))
+        };
+        to_process(&user, Signo::SIGTSTP);
+        to_process(&user, Signo::SIGUSR1);
+        assert_eq!(pending().await, [true, false]);
+        to_process(&user, Signo::SIGCONT);
+        assert_eq!(pending().await, [false, true]);
+        to_process(&user, Signo::SIGUSR1);
+        assert_eq!(pending().await, [false, true]);
+        // Another handler is no reason to forget it.
+        user.count_signals(Signo::SIGCONT, SaFlags::RESTART).await;
+        assert_eq!(pending().await, [false, true]);
+        to_process(&user, Signo::SIGTSTP);
+        assert_eq!(pending().await, [true, false]);
+    });
+}
+
+#[test]
+pub(crate) fn an_uninterruptible_sleep_lasts_as_long_as_without_the_signal() {
+    run(|user| async move {
+        let count = user.count_signals(Signo::SIGUSR1, SaFlags::empty()).await;
+        let lid = user.spawn(move |user| async move {
+            let before = now(&user);
+            assert_eq!(user.nanosleep(SECOND).await, Ok(()));
+            assert!(now(&user) >= before + SECOND);
+            assert_eq!(user.get::<u64>(count), 1);
+        });
+        let lid = lid.await.unwrap();
+        asleep(&user, lid, "nanoslp").await;
+        // As in vfork(2), which the sim has not.
+        let lwp = user.kernel().lids.find(lid).unwrap();
+        lwp.lock().interruptible = false;
+        user.kill(lid, Signo::SIGUSR1).await.unwrap();
+        user.nanosleep(MS).await.unwrap();
+        assert_eq!(user.get::<u64>(count), 0);
+        user.wait(lid).await.unwrap();
+    });
+}
+
+#[test]
+pub(crate) fn a_signal_from_the_kernel_itself_goes_to_its_lwp() {
+    run(|user| async move {
+        let count = user.count_signals(Signo::SIGPIPE, SaFlags::empty()).await;
+        let kernel = user.kernel();
+        let lwp = kernel.lids.find(PID).unwrap();
+        kernel.lwp_signal(&lwp, &Siginfo::new(Signo::SIGPIPE, 0));
+        user.pause().await;
+        user.until("it is handled", || user.get::<u64>(count) == 1)
+            .await;
+    });
+}
+
+#[test]
+pub(crate) fn a_signal_from_outside_reaches_the_process() {
+    let sim = Sim::new(1, |user| async move {
+        loop {
+            user.pause().await;
+        }
+    });
+    sim.machine().signal(Signo::SIGTERM);
+    assert_eq!(sim.run(), Ended::Exit(ExitWith::Signal(Signo::SIGTERM)));
+}
+
+#[test]
+pub(crate) fn a_look_for_events_brings_what_is_due() {
+    run(|user| async move {
+        let count = user.count_signals(Signo::SIGUSR1, SaFlags::empty()).await;
+        user.block(&[Signo::SIGUSR1]).await;
+        let kernel = user.kernel();
+        later(&user, Duration::ZERO, Signo::SIGUSR1);
+        let is_pending = || kernel.proc.lock().sigpend.set().contains(Signo::SIGUSR1);
+        assert!(!is_pending());
+        // As kevent(2) and poll(2) do.
+        kernel.poll_events();
+        assert!(is_pending());
+        user.unblock(&[Signo::SIGUSR1]).await;
+        assert_eq!(user.get::<u64>(count), 1);
     });
 }

@@ -5,6 +5,7 @@ use crate::signals::{later, to_process};
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LWP_SUSPENDED, LwpState};
 use lwp_abi::signal::{SIG_IGN, SaFlags, SigSet, Signo};
+use lwp_kernel::callout::Call;
 use lwp_kernel::machine::ExitWith;
 use lwp_kernel::proc::ProcStat;
 use lwp_sim::{Ended, PID, Sim, for_each_seed, run, run_to, seeds};
@@ -182,5 +183,41 @@ pub(crate) fn an_lwp_can_be_suspended_across_a_stop() {
         assert_eq!(stat(&user, lid), Some(LwpState::Suspended));
         user.resume(lid).await.unwrap();
         assert_eq!(user.wait(lid).await, Ok(lid));
+    });
+}
+
+#[test]
+pub(crate) fn a_stop_finds_sleepers_asleep_but_waits_for_the_uninterruptible() {
+    for_each_seed("lwp_calls", seeds(50), |seed| {
+        let sim = Sim::new(seed, |user| async move {
+            // Their sleeps are not ended by the signal.
+            user.block(&[Signo::SIGTSTP]).await;
+            let sleeper = parked(&user).await;
+            let busy = user.spawn(|user| async move {
+                user.nanosleep(SECOND).await.unwrap();
+            });
+            let busy = busy.await.unwrap();
+            asleep(&user, busy, "nanoslp").await;
+            // As in vfork(2), which the sim has not.
+            let lwp = user.kernel().lids.find(busy).unwrap();
+            lwp.lock().interruptible = false;
+            let kernel = user.kernel();
+            let look = Call::Run(Box::new(move |kernel| {
+                let stat_of = |lid: i32| kernel.lids.find(lid).unwrap().lock().stat;
+                assert_eq!(stat_of(sleeper), LwpState::Stop);
+                assert_eq!(stat_of(busy), LwpState::Sleep);
+                assert_eq!(kernel.proc.lock().stat, ProcStat::Stopping);
+            }));
+            kernel.timeout(now(&user) + SECOND / 2, look);
+            later(&user, 3 * SECOND, Signo::SIGCONT);
+            user.unblock(&[Signo::SIGTSTP]).await;
+            user.kill(PID, Signo::SIGTSTP).await.unwrap();
+            assert!(now(&user) >= 3 * SECOND);
+            assert_eq!(user.wait(busy).await, Ok(busy));
+            asleep(&user, sleeper, "parked").await;
+            user.exit(0).await;
+        });
+        assert_eq!(sim.run(), Ended::Exit(ExitWith::Code(0)));
+        assert_eq!(sim.machine().stops(), [Signo::SIGTSTP]);
     });
 }

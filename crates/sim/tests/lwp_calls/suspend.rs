@@ -370,3 +370,32 @@ pub(crate) fn sigkill_ends_a_process_of_suspended_lwps() {
         user.lwp_exit().await;
     });
 }
+
+#[test]
+pub(crate) fn an_uninterruptible_sleeper_suspends_itself_in_the_end_and_signals_restart_the_call() {
+    run(|user| async move {
+        let count = user.count_signals(Signo::SIGUSR1, SaFlags::empty()).await;
+        let busy = parked(&user).await;
+        // As in vfork(2), which the sim has not.
+        let lwp = user.kernel().lids.find(busy).unwrap();
+        lwp.lock().interruptible = false;
+        let caller = user.spawn(move |user| async move {
+            assert_eq!(user.suspend(busy).await, Ok(()));
+        });
+        let caller = caller.await.unwrap();
+        for round in 1..4 {
+            asleep(&user, caller, "lwpwait").await;
+            user.kill(caller, Signo::SIGUSR1).await.unwrap();
+            user.until("it is handled", || user.get::<u64>(count) == round)
+                .await;
+        }
+        asleep(&user, caller, "lwpwait").await;
+        assert_eq!(user.kernel().census().waiters, 1);
+        assert_eq!(stat(&user, busy), Some(LwpState::Sleep));
+        user.unpark(busy).await.unwrap();
+        assert_eq!(user.wait(caller).await, Ok(caller));
+        assert_eq!(stat(&user, busy), Some(LwpState::Suspended));
+        user.resume(busy).await.unwrap();
+        assert_eq!(user.wait(busy).await, Ok(busy));
+    });
+}

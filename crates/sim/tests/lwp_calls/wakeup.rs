@@ -110,3 +110,35 @@ pub(crate) fn a_sigtimedwait_gets_ecanceled() {
         user.wait(lid).await.unwrap();
     });
 }
+
+#[test]
+pub(crate) fn a_wait_that_was_cancelled_leaves_its_place() {
+    run(|user| async move {
+        let lid = user.spawn(|user| async move {
+            assert_eq!(user.wait(PID).await, Err(Errno::EINTR));
+            assert_eq!(user.park().await, Err(Errno::EALREADY));
+        });
+        let lid = lid.await.unwrap();
+        asleep(&user, lid, "lwpwait").await;
+        assert_eq!(user.kernel().census().waiters, 1);
+        user.wakeup(lid).await.unwrap();
+        user.until("it has left", || user.kernel().census().waiters == 0)
+            .await;
+        assert_eq!(user.wait(lid).await, Ok(lid));
+    });
+}
+
+#[test]
+pub(crate) fn every_sleep_has_a_number_of_its_own() {
+    run(|user| async move {
+        let lwp = user.kernel().lids.find(PID).unwrap();
+        let mut numbers = vec![lwp.lock().sleep_gen];
+        for _ in 0..3 {
+            let _ = user.park_for(MS).await;
+            numbers.push(lwp.lock().sleep_gen);
+            user.nanosleep(MS).await.unwrap();
+            numbers.push(lwp.lock().sleep_gen);
+        }
+        assert!(numbers.is_sorted_by(|one, next| one < next));
+    });
+}
