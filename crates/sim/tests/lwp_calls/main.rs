@@ -26,5 +26,6 @@ mod signals;
 mod stop;
 mod suspend;
 mod unpark;
+mod vcpus;
 mod wait;
 mod wakeup;
