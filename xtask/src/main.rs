@@ -27,6 +27,7 @@ mod runner;
 mod rust;
 mod serve;
 mod setup;
+mod terminal;
 
 use clap::{Parser, Subcommand};
 use project::Project;
@@ -112,6 +113,11 @@ const SUITES: &[Suite] = &[
         name: "http",
         about: "an HTTP server in Go, with 1,000 connections",
         run: http::suite,
+    },
+    Suite {
+        name: "terminal",
+        about: "in a terminal: signals, job control, errors",
+        run: terminal::suite,
     },
     Suite {
         name: "layouts",
