@@ -45,6 +45,7 @@ lwp_machine::start!(start);
     expect(dead_code, reason = "the test harness has a `main` of its own")
 )]
 fn start(args: Vec<OsString>) -> i32 {
+    lwp_machine::give_inherited();
     let failure = if let Some(state) = run::handed_over() {
         done(run::resume(&state))
     } else if lwp_machine::is_interpreter() {

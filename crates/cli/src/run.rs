@@ -19,7 +19,7 @@ use lwp_kernel::kernel::Config;
 use lwp_kernel::sched::Fair;
 use lwp_kernel::sig::SigAct;
 use lwp_kernel::{Kernel, Personality};
-use lwp_machine::{HostMachine, LinuxHost, MainVcpu, own_descriptors};
+use lwp_machine::{HostMachine, LinuxHost, MainVcpu};
 use lwp_syscalls::exec::{self, Arguments, Handover};
 use lwp_syscalls::{Image, Options, Unix};
 use std::env;
@@ -130,7 +130,7 @@ pub(crate) fn resume(from: &Handover) -> Result<Infallible, Failure> {
 /// The record that the image before has left for this one.
 pub(crate) fn handed_over() -> Option<Handover> {
     env::var_os(exec::VARIABLE)?;
-    Handover::receive(&LinuxHost::new(own_descriptors().start))
+    Handover::receive(&LinuxHost::default())
 }
 
 /// Everything but the program.
@@ -150,7 +150,7 @@ impl Runner {
             ..lwp_machine::Options::default()
         };
         let machine = Arc::new(HostMachine::new(&of_machine)?);
-        let host = Arc::new(LinuxHost::new(own_descriptors().start));
+        let host = Arc::new(LinuxHost::default());
         let sys = Arc::new(Unix::new(host, options));
         let config = Config {
             maxlwp: options.maxlwp.unwrap_or(Config::default().maxlwp),

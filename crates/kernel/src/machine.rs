@@ -300,9 +300,9 @@ pub trait Poller {
     /// The job may take no kernel lock.
     fn run_blocking(&self, token: u64, job: Box<dyn FnOnce() + Send>);
 
-    /// Nobody waits for this job any more, and it will not be reported: if it waits in the host, that
-    /// ends with an error. It may also be done, or not be known.
-    fn cancel_blocking(&self, token: u64);
+    /// Keeps a job from being begun, or interrupts the host call in which it waits (EINTR). `true` if it is
+    /// over: it was never begun, or it has ended. One that is about to wait may miss this: ask again.
+    fn cancel_blocking(&self, token: u64) -> bool;
 }
 
 /// How a process ends on the host.

@@ -39,6 +39,9 @@ pub trait SignalListener: Send + Sync {
     fn signalled(&self, kernel: &Arc<Kernel>, signo: Signo);
 }
 
+/// How long an LWP waits for its interrupted job before it interrupts it once more.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+
 /// One watched descriptor.
 pub struct Watch {
     generation: u32,
@@ -228,19 +231,29 @@ impl CurLwp {
         ended
     }
 
-    /// Runs `job`, which may block in the host, on a helper thread, and sleeps until it is done.
+    /// Runs `job`, which may block in the host, on a helper thread, and sleeps until it is done. `None` from
+    /// it means that its host call was interrupted.
+    ///
+    /// When something else ends the sleep, the job is interrupted and its end awaited: nothing goes on
+    /// behind the caller's back, and what the job did all the same is not lost.
     ///
     /// # Errors
-    /// As [`CurLwp::sleepq_block`]; the job is then interrupted if it waits, and its result is dropped.
+    /// As [`CurLwp::sleepq_block`]; the job has then done nothing.
     pub async fn run_blocking<T: Send + 'static>(
         &mut self,
         wmesg: &'static str,
         catch: Catch,
-        job: impl FnOnce() -> T + Send + 'static,
+        job: impl FnOnce() -> Option<T> + Send + 'static,
     ) -> Result<T, SleepEnd> {
         let kernel = Arc::clone(&self.kernel);
         let result = Arc::new(std::sync::Mutex::new(None));
         let theirs = Arc::clone(&result);
+        let take = move || {
+            result
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .take()
+        };
         let sleep = self.sleepq_enter(wmesg, SyncObj::Other, catch);
         let token = kernel.jobs.add(Arc::clone(&self.lwp), sleep);
         kernel.machine.run_blocking(
@@ -249,30 +262,31 @@ impl CurLwp {
                 let value = job();
                 *theirs
                     .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = value;
             }),
         );
+        let mut ended = self.sleepq_block(None, catch).await;
         loop {
-            let ended = self.sleepq_block(None, catch).await;
-            let value = result
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .take();
-            match (value, ended) {
-                (Some(value), _) => return Ok(value),
-                (None, Err(end)) => {
-                    kernel.jobs.take(token);
-                    kernel.machine.cancel_blocking(token);
-                    return Err(end);
-                }
-                // A spurious wake-up (stop and continue): go on sleeping for the same job.
-                (None, Ok(())) => {
-                    let sleep = self.sleepq_enter(wmesg, SyncObj::Other, catch);
-                    if !kernel.jobs.renew(token, sleep) {
-                        self.sleepq_leave();
-                    }
-                }
+            if let Some(value) = take() {
+                return Ok(value);
             }
+            let (until, catch) = match ended {
+                // A spurious wake-up (stop and continue): go on sleeping for the same job.
+                Ok(()) => (None, catch),
+                Err(end) if kernel.machine.cancel_blocking(token) => {
+                    kernel.jobs.take(token);
+                    return take().ok_or(end);
+                }
+                Err(_) => (Some(kernel.machine.monotonic() + ASK_AGAIN), Catch::Nothing),
+            };
+            let sleep = self.sleepq_enter(wmesg, SyncObj::Other, catch);
+            if !kernel.jobs.renew(token, sleep) {
+                // Over, after the look at its value.
+                self.sleepq_leave();
+                return take().ok_or(ended.err().unwrap_or(SleepEnd::Restart));
+            }
+            let again = self.sleepq_block(until, catch).await;
+            ended = ended.and(again);
         }
     }
 }

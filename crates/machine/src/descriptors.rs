@@ -1,12 +1,23 @@
-//! The runner's own descriptors: high, close-on-exec, out of the guest's way.
+//! Which descriptors are the guest's, and where the runner's own are.
 //!
 //! Guest descriptor numbers are host numbers, so ours must not be met by chance. They lie just below
 //! [`CEILING`], or below the hard limit if that is lower: not at the very top of a large limit, since
 //! Linux sizes (and at every fork copies) the table by the highest number in use, 8 bytes each.
 //!
-//! Sources: getrlimit(2), fcntl(2).
+//! A host call gives the lowest free number, so for a moment the runner's files are among the guest's: one
+//! that is read and closed again, or one just opened and not yet the guest's. Hence a bit for each
+//! number that is the guest's. What has none does not exist for it: it cannot be used, watched, copied,
+//! closed or replaced.
+//!
+//! # Invariants
+//! 1. A number's bit is set by who made the descriptor ([`give`]), once nothing in Rust owns it, and cleared
+//!    by who is about to close or replace it ([`take`]): only one of two who try succeeds.
+//!
+//! Sources: getrlimit(2), fcntl(2); `kern_descrip.c: fd_affix`.
 
 use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 /// Ours end here at the latest.
@@ -24,6 +35,11 @@ struct Limits {
 
 static LIMITS: OnceLock<Limits> = OnceLock::new();
 
+/// A bit for each number that is the guest's.
+static GUESTS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+const WORDS: usize = 1 << 8;
+const _: () = assert!((WORDS as u64) << 6 == CEILING);
+
 /// The limits on descriptors that the runner was started with: soft and hard.
 pub fn initial_descriptor_limits() -> (u64, u64) {
     let limits = limits();
@@ -35,6 +51,76 @@ pub fn own_descriptors() -> Range<i32> {
     let own = own_of(limits().hard);
     let number = |n| i32::try_from(n).unwrap_or(0);
     number(own.start)..number(own.end)
+}
+
+/// The word of [`GUESTS`] with the number's bit, and the bit.
+fn place(fd: i32) -> Option<(&'static AtomicU64, u64)> {
+    let at = usize::try_from(fd).ok()?;
+    let word = GUESTS.get(at / 64)?;
+    Some((word, 1 << (at % 64)))
+}
+
+/// Makes a descriptor the guest's; gives it back if the guest cannot have such a number.
+pub(crate) fn give(fd: OwnedFd) -> Result<i32, OwnedFd> {
+    match place(fd.as_raw_fd()) {
+        Some((word, bit)) if fd.as_raw_fd() < own_descriptors().start => {
+            let number = fd.into_raw_fd();
+            word.fetch_or(bit, Ordering::AcqRel);
+            Ok(number)
+        }
+        _ => Err(fd),
+    }
+}
+
+/// Makes every descriptor that is open now, and has a number that the guest can have, the guest's. To be
+/// called once, before the runner has any there.
+pub fn give_inherited() {
+    let names = std::fs::read_dir("/proc/self/fd");
+    let numbers: Vec<i32> = match names {
+        // The one that reads is among them, and closed when its bit is set.
+        Ok(names) => names
+            .filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok())
+            .collect(),
+        // No procfs: ask for each.
+        Err(_) => (0..own_descriptors().start).collect(),
+    };
+    for fd in numbers {
+        // SAFETY: asks, by number.
+        let is_open = unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
+        if let Some((word, bit)) = place(fd).filter(|_| is_open) {
+            word.fetch_or(bit, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The guest's descriptor `fd` is about to be closed or replaced; `false` if it is not the guest's.
+pub(crate) fn take(fd: i32) -> bool {
+    place(fd).is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
+}
+
+/// `fd` is the guest's: it came by a message, or has taken the place of one.
+pub(crate) fn put_back(fd: i32) {
+    if let Some((word, bit)) = place(fd) {
+        word.fetch_or(bit, Ordering::AcqRel);
+    }
+}
+
+/// Whether `fd` is the guest's.
+pub(crate) fn is_guests(fd: i32) -> bool {
+    place(fd).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0)
+}
+
+/// All that are the guest's, in order.
+pub(crate) fn guests() -> Vec<i32> {
+    let mut numbers = Vec::new();
+    for (start, word) in (0..).step_by(64).zip(&GUESTS) {
+        let mut bits = word.load(Ordering::Acquire);
+        while bits != 0 {
+            numbers.push(start + bits.trailing_zeros().cast_signed());
+            bits &= bits - 1;
+        }
+    }
+    numbers
 }
 
 /// Where ours lie below a hard limit; a guest keeps most of a small one.

@@ -30,14 +30,8 @@ struct Jobs {
     waiting: VecDeque<Job>,
     threads: usize,
     idle: usize,
-    /// Jobs that run: on which thread, and whether somebody still waits for it.
-    running: HashMap<u64, Running>,
-}
-
-#[derive(Clone, Copy)]
-struct Running {
-    host_tid: i32,
-    is_wanted: bool,
+    /// Jobs that run, and the host's id of the thread that each is on.
+    running: HashMap<u64, i32>,
 }
 
 /// A set of threads that take jobs from one queue.
@@ -63,9 +57,6 @@ impl Pool {
     pub(crate) fn run(self: &Arc<Self>, token: u64, work: Work) {
         let mut jobs = lock(&self.jobs);
         jobs.waiting.push_back(Job { token, work });
-        if jobs.threads == MAX_THREADS {
-            jobs.interrupt_unwanted();
-        }
         if jobs.idle < jobs.waiting.len() && jobs.threads < MAX_THREADS {
             let pool = Arc::clone(self);
             if spawn("lwp helper", STACK_BYTES, move || pool.serve()) {
@@ -76,15 +67,15 @@ impl Pool {
         self.some.notify_one();
     }
 
-    /// Nobody waits for this job any more: it is not begun, or what it waits for in the host is
-    /// interrupted. One that was about to wait is interrupted when room is needed.
-    pub(crate) fn cancel(&self, token: u64) {
+    /// Keeps a job from being begun, or interrupts the host call in which it waits; whether it is over.
+    pub(crate) fn cancel(&self, token: u64) -> bool {
         let mut jobs = lock(&self.jobs);
         jobs.waiting.retain(|job| job.token != token);
-        if let Some(running) = jobs.running.get_mut(&token) {
-            running.is_wanted = false;
+        let running = jobs.running.get(&token);
+        if let Some(&host_tid) = running {
+            crate::vcpu::tgkill(host_tid, signals::SIG_KICK);
         }
-        jobs.interrupt_unwanted();
+        running.is_none()
     }
 
     /// Hands out the tokens of the jobs done since the last time.
@@ -102,11 +93,9 @@ impl Pool {
         loop {
             let job = self.next(host_tid);
             (job.work)();
-            let was = lock(&self.jobs).running.remove(&job.token);
-            if was.is_some_and(|was| was.is_wanted) {
-                lock(&self.done).push(job.token);
-                (self.notify)();
-            }
+            lock(&self.jobs).running.remove(&job.token);
+            lock(&self.done).push(job.token);
+            (self.notify)();
         }
     }
 
@@ -114,28 +103,12 @@ impl Pool {
         let mut jobs = lock(&self.jobs);
         loop {
             if let Some(job) = jobs.waiting.pop_front() {
-                let is_wanted = true;
-                jobs.running.insert(
-                    job.token,
-                    Running {
-                        host_tid,
-                        is_wanted,
-                    },
-                );
+                jobs.running.insert(job.token, host_tid);
                 return job;
             }
             jobs.idle += 1;
             jobs = self.some.wait(jobs).unwrap_or_else(PoisonError::into_inner);
             jobs.idle -= 1;
-        }
-    }
-}
-
-impl Jobs {
-    /// Interrupts the host calls of all jobs that nobody waits for.
-    fn interrupt_unwanted(&self) {
-        for each in self.running.values().filter(|each| !each.is_wanted) {
-            crate::vcpu::tgkill(each.host_tid, signals::SIG_KICK);
         }
     }
 }

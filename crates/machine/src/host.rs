@@ -7,11 +7,11 @@
 //! 1. A pointer handed to Linux points either into a Rust value that lives until the call returns,
 //!    with the length that goes with it, or into the guest's part of the address space
 //!    ([`guest_piece`]), where nothing of Rust lives.
-//! 2. A descriptor number handed to Linux is the guest's: not negative and below the runner's own
-//!    ([`LinuxHost::guests`]).
+//! 2. A descriptor number handed to Linux is the guest's (`descriptors`), or was a moment ago.
 //!
 //! Sources: the manual pages of section 2; `lwp_syscalls::host`.
 
+use crate::descriptors;
 use core::ffi::{c_int, c_void};
 use core::ops::Range;
 use lwp_abi::resource::Rusage;
@@ -23,39 +23,38 @@ use lwp_syscalls::host::{
     Waited, Waiting,
 };
 use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 /// An address at which neither the guest nor the runner can have anything (below `GUEST_START`).
 const NOWHERE: u64 = 8;
 
 /// Linux, as one guest process may use it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LinuxHost {
-    first_own_fd: i32,
     /// Held around "is a connection there?" and taking it, so that no two LWPs race for one.
     accepting: Mutex<()>,
 }
 
-impl LinuxHost {
-    /// A host whose descriptors from `first_own_fd` up are the runner's.
-    pub fn new(first_own_fd: i32) -> Self {
-        Self {
-            first_own_fd,
-            accepting: Mutex::new(()),
-        }
-    }
+/// How often a number that the runner has for a moment is asked for.
+const PATIENCE: usize = 1000;
 
-    /// The number, if it can be the guest's (invariant 2).
-    fn guests(&self, call: &'static str, fd: i32) -> HostResult<c_int> {
-        if (0..self.first_own_fd).contains(&fd) {
-            Ok(fd)
-        } else {
-            Err(HostErr {
-                call,
-                errno: libc::EBADF,
-            })
-        }
+/// The number, if it is the guest's (invariant 2).
+fn guests(call: &'static str, fd: i32) -> HostResult<c_int> {
+    known(call, fd, descriptors::is_guests(fd))
+}
+
+/// The same, and from now on it is not.
+fn taken(call: &'static str, fd: i32) -> HostResult<c_int> {
+    known(call, fd, descriptors::take(fd))
+}
+
+fn known(call: &'static str, fd: i32, is_guests: bool) -> HostResult<c_int> {
+    if is_guests {
+        Ok(fd)
+    } else {
+        let errno = libc::EBADF;
+        Err(HostErr { call, errno })
     }
 }
 
@@ -351,20 +350,51 @@ fn pointer(bytes: &mut [u8]) -> *mut c_void {
     }
 }
 
+/// Makes the descriptors that came with a message the guest's.
+fn give_received(mut control: &[u8]) {
+    let word = |bytes: &[u8]| bytes.first_chunk().copied().map_or(0, usize::from_ne_bytes);
+    let rights = [
+        libc::SOL_SOCKET.to_ne_bytes(),
+        libc::SCM_RIGHTS.to_ne_bytes(),
+    ]
+    .concat();
+    let header = 8 + rights.len();
+    while control.len() >= header {
+        let len = word(control).clamp(header, control.len());
+        if control[8..header] == rights {
+            for fd in control[header..len].as_chunks().0 {
+                descriptors::put_back(i32::from_ne_bytes(*fd));
+            }
+        }
+        control = &control[len.next_multiple_of(8).min(control.len())..];
+    }
+}
+
 impl Host for LinuxHost {
     fn first_own_fd(&self) -> i32 {
-        self.first_own_fd
+        descriptors::own_descriptors().start
     }
 
     fn fd(&self, fd: i32) -> HostResult<BorrowedFd<'_>> {
-        let fd = self.guests("fd", fd)?;
+        let fd = guests("fd", fd)?;
         // SAFETY: not -1 (`guests`). Being open is not needed for soundness here: the number belongs to
         // the guest, nothing in Rust owns it (invariant 2), and Linux answers EBADF if it is closed.
         Ok(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
+    fn fds(&self) -> Vec<i32> {
+        descriptors::guests()
+    }
+
+    fn adopt(&self, fd: OwnedFd) -> HostResult<i32> {
+        descriptors::give(fd).map_err(|_| HostErr {
+            call: "open",
+            errno: libc::EMFILE,
+        })
+    }
+
     fn close(&self, fd: i32) -> HostResult<()> {
-        let fd = self.guests("close", fd)?;
+        let fd = taken("close", fd)?;
         // SAFETY: the guest's own number. On Linux it is closed even when EINTR is reported.
         match unsafe { call("close", libc::SYS_close, [fd.into()]) } {
             Err(HostErr {
@@ -375,25 +405,8 @@ impl Host for LinuxHost {
         }
     }
 
-    fn close_from(&self, first: i32) -> HostResult<()> {
-        let last = self.first_own_fd - 1;
-        if first > last {
-            return Ok(());
-        }
-        let first = self.guests("close_range", first)?;
-        // SAFETY: the guest's own numbers.
-        unsafe {
-            call(
-                "close_range",
-                libc::SYS_close_range,
-                [first.into(), last.into(), 0.into()],
-            )
-        }?;
-        Ok(())
-    }
-
     fn dup(&self, fd: i32, lowest: i32, is_cloexec: bool) -> HostResult<OwnedFd> {
-        let fd = self.guests("fcntl", fd)?;
+        let fd = guests("fcntl", fd)?;
         let cmd = if is_cloexec {
             libc::F_DUPFD_CLOEXEC
         } else {
@@ -405,42 +418,44 @@ impl Host for LinuxHost {
     }
 
     fn dup3(&self, from: i32, to: i32, is_cloexec: bool) -> HostResult<()> {
-        let (from, to) = (self.guests("dup3", from)?, self.guests("dup3", to)?);
-        let flags = if is_cloexec { libc::O_CLOEXEC } else { 0 };
+        let from = guests("dup3", from)?;
         if from == to {
-            // SAFETY: changes nothing.
-            unsafe {
-                call(
-                    "fcntl",
-                    libc::SYS_fcntl,
-                    [from.into(), libc::F_GETFD.into()],
-                )
-            }?;
             return Ok(());
         }
-        // SAFETY: the guest's own numbers. EINTR and EBUSY come before anything has changed.
-        unsafe {
-            call_again(
-                "dup3",
-                libc::SYS_dup3,
-                [from.into(), to.into(), flags.into()],
-            )
-        }?;
-        Ok(())
+        for _ in 0..PATIENCE {
+            if let Ok(to) = taken("dup3", to) {
+                let flags = if is_cloexec { libc::O_CLOEXEC } else { 0 };
+                let args: [Word; 3] = [from.into(), to.into(), flags.into()];
+                // SAFETY: `to` was the guest's, and nobody else closes or replaces it now. EINTR comes
+                // before anything has changed.
+                let replaced = unsafe { call_again("dup3", libc::SYS_dup3, args) };
+                descriptors::put_back(to);
+                return replaced.map(|_| ());
+            }
+            // Free, then, or for a moment somebody else's, whose file must not be replaced.
+            let copy = self.dup(from, to, is_cloexec)?;
+            if copy.as_raw_fd() == to {
+                return self.adopt(copy).map(|_| ());
+            }
+            drop(copy);
+            std::thread::yield_now();
+        }
+        let (call, errno) = ("dup3", libc::EBUSY);
+        Err(HostErr { call, errno })
     }
 
     fn readv(&self, fd: i32, iov: &[Iovec], at: At, waiting: Waiting) -> HostResult<u64> {
-        let fd = self.guests("read", fd)?;
+        let fd = guests("read", fd)?;
         transfer("read", libc::SYS_preadv2, fd, iov, at, waiting)
     }
 
     fn writev(&self, fd: i32, iov: &[Iovec], at: At, waiting: Waiting) -> HostResult<u64> {
-        let fd = self.guests("write", fd)?;
+        let fd = guests("write", fd)?;
         transfer("write", libc::SYS_pwritev2, fd, iov, at, waiting)
     }
 
     fn fcntl(&self, fd: i32, cmd: i32, arg: i32) -> HostResult<i32> {
-        let fd = self.guests("fcntl", fd)?;
+        let fd = guests("fcntl", fd)?;
         if !INT_COMMANDS.contains(&cmd) {
             return Err(HostErr {
                 call: "fcntl",
@@ -458,7 +473,7 @@ impl Host for LinuxHost {
     }
 
     fn record_lock(&self, fd: i32, op: LockOp, lock: &mut RecordLock) -> HostResult<()> {
-        let fd = self.guests("fcntl", fd)?;
+        let fd = guests("fcntl", fd)?;
         let cmd = match op {
             LockOp::Get => libc::F_GETLK,
             LockOp::Set => libc::F_SETLK,
@@ -483,7 +498,7 @@ impl Host for LinuxHost {
     }
 
     fn ioctl(&self, fd: i32, request: u32, arg: &mut [u8]) -> HostResult<i32> {
-        let fd = self.guests("ioctl", fd)?;
+        let fd = guests("ioctl", fd)?;
         let fits = POINTER_REQUESTS
             .iter()
             .any(|&(r, len)| r == request && arg.len() >= len);
@@ -503,7 +518,7 @@ impl Host for LinuxHost {
     }
 
     fn ioctl_word(&self, fd: i32, request: u32, arg: i32) -> HostResult<i32> {
-        let fd = self.guests("ioctl", fd)?;
+        let fd = guests("ioctl", fd)?;
         if !WORD_REQUESTS.contains(&request) {
             return Err(HostErr {
                 call: "ioctl",
@@ -535,7 +550,7 @@ impl Host for LinuxHost {
     }
 
     fn bind(&self, fd: i32, name: &[u8]) -> HostResult<()> {
-        let fd = self.guests("bind", fd)?;
+        let fd = guests("bind", fd)?;
         let args: [Word; 3] = [fd.into(), name.as_ptr().into(), name.len().into()];
         // SAFETY: `name` with its length, only read.
         unsafe { call("bind", libc::SYS_bind, args) }?;
@@ -543,7 +558,7 @@ impl Host for LinuxHost {
     }
 
     fn connect(&self, fd: i32, name: &[u8]) -> HostResult<()> {
-        let fd = self.guests("connect", fd)?;
+        let fd = guests("connect", fd)?;
         let args: [Word; 3] = [fd.into(), name.as_ptr().into(), name.len().into()];
         // SAFETY: `name` with its length, only read.
         unsafe { call("connect", libc::SYS_connect, args) }?;
@@ -551,14 +566,14 @@ impl Host for LinuxHost {
     }
 
     fn listen(&self, fd: i32, backlog: i32) -> HostResult<()> {
-        let fd = self.guests("listen", fd)?;
+        let fd = guests("listen", fd)?;
         // SAFETY: no pointers.
         unsafe { call("listen", libc::SYS_listen, [fd.into(), backlog.into()]) }?;
         Ok(())
     }
 
     fn accept(&self, fd: i32, name: &mut [u8], flags: i32) -> HostResult<(OwnedFd, usize)> {
-        let fd = self.guests("accept", fd)?;
+        let fd = guests("accept", fd)?;
         let _one_at_a_time = self
             .accepting
             .lock()
@@ -594,7 +609,7 @@ impl Host for LinuxHost {
         name_call(
             "getsockname",
             libc::SYS_getsockname,
-            self.guests("getsockname", fd)?,
+            guests("getsockname", fd)?,
             name,
         )
     }
@@ -603,13 +618,13 @@ impl Host for LinuxHost {
         name_call(
             "getpeername",
             libc::SYS_getpeername,
-            self.guests("getpeername", fd)?,
+            guests("getpeername", fd)?,
             name,
         )
     }
 
     fn getsockopt(&self, fd: i32, level: i32, name: i32, value: &mut [u8]) -> HostResult<usize> {
-        let fd = self.guests("getsockopt", fd)?;
+        let fd = guests("getsockopt", fd)?;
         let mut len = socklen(value.len());
         let args: [Word; 5] = [
             fd.into(),
@@ -624,7 +639,7 @@ impl Host for LinuxHost {
     }
 
     fn setsockopt(&self, fd: i32, level: i32, name: i32, value: &[u8]) -> HostResult<()> {
-        let fd = self.guests("setsockopt", fd)?;
+        let fd = guests("setsockopt", fd)?;
         let args: [Word; 5] = [
             fd.into(),
             level.into(),
@@ -639,7 +654,7 @@ impl Host for LinuxHost {
     }
 
     fn sendmsg(&self, fd: i32, msg: &SendMsg<'_>) -> HostResult<usize> {
-        let fd = self.guests("sendmsg", fd)?;
+        let fd = guests("sendmsg", fd)?;
         let (mut name, mut control) = (msg.name.to_vec(), msg.control.to_vec());
         let flags = msg.flags | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         with_pieces(msg.iov, |pieces| {
@@ -653,7 +668,7 @@ impl Host for LinuxHost {
     }
 
     fn recvmsg(&self, fd: i32, msg: &mut RecvMsg<'_>) -> HostResult<Received> {
-        let fd = self.guests("recvmsg", fd)?;
+        let fd = guests("recvmsg", fd)?;
         let flags = msg.flags | libc::MSG_DONTWAIT;
         with_pieces(msg.iov, |pieces| {
             let mut header = header(msg.name, pieces, msg.control, 0);
@@ -667,6 +682,7 @@ impl Host for LinuxHost {
                 flags: header.msg_flags,
             })
         })
+        .inspect(|got| give_received(&msg.control[..got.control_len.min(msg.control.len())]))
     }
 
     fn wait4(&self, pid: i32, options: i32) -> HostResult<Option<Waited>> {
@@ -806,26 +822,54 @@ mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
 
-    const HOST_FDS: i32 = 1000;
-
     fn errno<T>(result: HostResult<T>) -> Option<i32> {
         result.err().map(|err| err.errno)
     }
 
     #[test]
     fn the_runner_s_own_numbers_do_not_exist() {
-        let host = LinuxHost::new(1);
-        for fd in [1, 2, -1, i32::MIN, i32::MAX] {
+        let host = LinuxHost::default();
+        let ours = std::fs::File::open("/proc/self/maps").unwrap();
+        for fd in [ours.as_raw_fd(), -1, i32::MIN, i32::MAX] {
             assert_eq!(errno(host.fd(fd)), Some(libc::EBADF));
             assert_eq!(errno(host.close(fd)), Some(libc::EBADF));
-            assert_eq!(errno(host.dup3(0, fd, false)), Some(libc::EBADF));
+            assert_eq!(errno(host.dup3(fd, 0, false)), Some(libc::EBADF));
         }
+        let theirs = host.adopt(ours.try_clone().unwrap().into()).unwrap();
+        assert!(host.fds().contains(&theirs));
+        let number = ours.as_raw_fd();
+        assert_eq!(
+            errno(host.dup3(theirs, number, false)),
+            Some(libc::EBUSY),
+            "what is ours is not replaced"
+        );
+        assert_eq!(errno(host.close(theirs)), None);
+        assert_eq!(errno(host.close(theirs)), Some(libc::EBADF));
+        assert!(ours.metadata().is_ok());
+    }
+
+    #[test]
+    fn a_copy_takes_the_place_of_what_is_the_guest_s() {
+        let host = LinuxHost::default();
+        let open = |path| host.adopt(std::fs::File::open(path).unwrap().into());
+        let (from, to) = (open("/dev/zero").unwrap(), open("/proc/self/maps").unwrap());
+        host.dup3(from, to, true).unwrap();
+        let file = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+        assert_eq!(file(from), file(to));
+        host.close(to).unwrap();
+        // Another test may have the number now.
+        if host.dup3(from, to, true).is_ok() {
+            assert_eq!(file(from), file(to));
+            host.close(to).unwrap();
+        }
+        host.close(from).unwrap();
     }
 
     #[test]
     fn memory_beyond_the_guest_s_bound_faults() {
-        let host = LinuxHost::new(HOST_FDS);
+        let host = LinuxHost::default();
         let file = std::fs::File::open("/proc/self/maps").unwrap();
+        let file = host.adopt(file.into()).unwrap();
         let mut ours = [0u8; 16];
         for (iov_base, iov_len) in [
             (ours.as_mut_ptr().expose_provenance() as u64, 16),
@@ -834,7 +878,7 @@ mod tests {
             (0, u64::MAX >> 1),
         ] {
             let iov = [Iovec { iov_base, iov_len }];
-            let got = host.readv(file.as_raw_fd(), &iov, At::Current, Waiting::May);
+            let got = host.readv(file, &iov, At::Current, Waiting::May);
             assert_eq!(errno(got), Some(libc::EFAULT));
         }
         assert_eq!(ours, [0; 16]);
@@ -842,35 +886,39 @@ mod tests {
 
     #[test]
     fn a_negative_offset_is_not_the_file_s_own() {
-        let host = LinuxHost::new(HOST_FDS);
+        let host = LinuxHost::default();
         let file = std::fs::File::open("/proc/self/maps").unwrap();
-        let got = host.readv(file.as_raw_fd(), &[], At::Offset(-1), Waiting::May);
+        let file = host.adopt(file.into()).unwrap();
+        let got = host.readv(file, &[], At::Offset(-1), Waiting::May);
         assert_eq!(errno(got), Some(libc::EINVAL));
     }
 
     #[test]
     fn requests_not_in_the_lists_are_refused() {
-        let host = LinuxHost::new(HOST_FDS);
+        let host = LinuxHost::default();
+        let file = std::fs::File::open("/proc/self/maps").unwrap();
+        let fd = host.adopt(file.into()).unwrap();
         let tty_get = 0x802c_542a;
         assert_eq!(
-            errno(host.ioctl(0, tty_get, &mut [0; 43])),
+            errno(host.ioctl(fd, tty_get, &mut [0; 43])),
             Some(libc::ENOTTY)
         );
-        assert_eq!(errno(host.ioctl_word(0, tty_get, 0)), Some(libc::ENOTTY));
-        assert_eq!(errno(host.fcntl(0, libc::F_GETLK, 0)), Some(libc::EINVAL));
+        assert_eq!(errno(host.ioctl_word(fd, tty_get, 0)), Some(libc::ENOTTY));
+        assert_eq!(errno(host.fcntl(fd, libc::F_GETLK, 0)), Some(libc::EINVAL));
     }
 
     #[test]
     fn accept_does_not_wait() {
-        let host = LinuxHost::new(HOST_FDS);
+        let host = LinuxHost::default();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let got = host.accept(listener.as_raw_fd(), &mut [], 0);
+        let listener = host.adopt(listener.into()).unwrap();
+        let got = host.accept(listener, &mut [], 0);
         assert_eq!(errno(got), Some(libc::EAGAIN));
     }
 
     #[test]
     fn nobody_to_wait_for_is_echild() {
-        let host = LinuxHost::new(HOST_FDS);
+        let host = LinuxHost::default();
         // A group that cannot be ours.
         assert_eq!(errno(host.wait4(-0x3fff_ffff, 0)), Some(libc::ECHILD));
     }

@@ -53,7 +53,7 @@ mod sud;
 mod trampoline;
 mod vcpu;
 
-pub use descriptors::{initial_descriptor_limits, own_descriptors};
+pub use descriptors::{give_inherited, initial_descriptor_limits, own_descriptors};
 pub use host::LinuxHost;
 pub use layout::{initial_stack_limit, is_interpreter};
 pub use process::{catch_host_signals, initial_signals, restore_host_signals};
@@ -452,8 +452,8 @@ impl Poller for HostMachine {
         self.inner.poller.run_blocking(token, job);
     }
 
-    fn cancel_blocking(&self, token: u64) {
-        self.inner.poller.cancel_blocking(token);
+    fn cancel_blocking(&self, token: u64) -> bool {
+        self.inner.poller.cancel_blocking(token)
     }
 }
 

@@ -264,6 +264,10 @@ impl Poller {
     }
 
     pub(crate) fn poll_add(&self, fd: i32, token: u64) -> Result<(), AlwaysReady> {
+        // A file of the runner's may have had this number for a moment.
+        if !can_watch(fd) {
+            return Err(AlwaysReady);
+        }
         self.add(fd, token)?;
         self.watched
             .lock()
@@ -298,7 +302,7 @@ impl Poller {
     /// none. Asking changes nothing; an edge may be reported once more.
     pub(crate) fn poll_has(&self, fd: i32, token: u64) -> bool {
         let epoll = self.epoll.load(Ordering::Relaxed);
-        control(epoll, libc::EPOLL_CTL_MOD, fd, token, INPUT).is_ok()
+        can_watch(fd) && control(epoll, libc::EPOLL_CTL_MOD, fd, token, INPUT).is_ok()
     }
 
     pub(crate) fn poll_del(&self, fd: i32) {
@@ -319,8 +323,8 @@ impl Poller {
         self.pool().run(token, job);
     }
 
-    pub(crate) fn cancel_blocking(&self, token: u64) {
-        self.pool().cancel(token);
+    pub(crate) fn cancel_blocking(&self, token: u64) -> bool {
+        self.pool().cancel(token)
     }
 }
 
@@ -409,6 +413,11 @@ fn take(epoll: i32, time: Option<Duration>, mask: u64, mut each: impl FnMut(u64,
         each(token, from_epoll(bits));
     }
     count
+}
+
+/// Whether the number is the guest's, or in the place of our own.
+fn can_watch(fd: i32) -> bool {
+    descriptors::is_guests(fd) || descriptors::own_descriptors().contains(&fd)
 }
 
 fn new_pool(counts: &Arc<Counts>) -> Arc<Pool> {

@@ -8,10 +8,11 @@ use lwp_kernel::ctx::Trap;
 use lwp_kernel::machine::{
     AlwaysReady, Clocks, Event, ExitWith, Forked, Poller, Ready, Vcpus, Wait,
 };
-use lwp_machine::own_descriptors;
+use lwp_machine::{LinuxHost, own_descriptors};
+use lwp_syscalls::host::Host;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,12 @@ use std::time::Duration;
 
 /// Signals from outside reach whichever machine polls first: one test at a time.
 static ONE: Mutex<()> = Mutex::new(());
+
+/// The guest's number for a file.
+fn given(file: std::io::Result<impl Into<OwnedFd>>) -> i32 {
+    let file = file.expect("a descriptor").into();
+    LinuxHost::default().adopt(file).expect("a small number")
+}
 
 fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -40,7 +47,7 @@ fn readiness_is_reported_once_per_change() {
     let _alone = alone();
     let guest = Guest::new();
     let (mut ours, mut theirs) = UnixStream::pair().expect("sockets");
-    let fd = ours.as_raw_fd();
+    let fd = given(ours.try_clone());
     guest.machine.poll_add(fd, 77).expect("it can be watched");
     let mut events = Vec::new();
     guest.machine.poll(0, Wait::No, &mut events);
@@ -87,8 +94,11 @@ fn room_to_write_is_reported_when_there_was_none() {
     let guest = Guest::new();
     let pairs: Vec<_> = (0..200).map(|_| full_pair()).collect();
     for (token, (ours, _)) in (0..).zip(&pairs) {
-        let fd = ours.as_raw_fd();
-        guest.machine.poll_add(fd, token).expect("can be watched");
+        let fd = given(ours.try_clone());
+        guest
+            .machine
+            .poll_add(fd, token)
+            .expect("it can be watched");
     }
     let mut events = Vec::new();
     guest.machine.poll(0, Wait::No, &mut events);
@@ -126,12 +136,19 @@ fn empty(mut socket: &UnixStream) {
 fn what_cannot_be_watched_is_always_ready() {
     let _alone = alone();
     let guest = Guest::new();
-    let file = std::fs::File::open("/proc/self/exe").expect("this program");
-    assert_eq!(
-        guest.machine.poll_add(file.as_raw_fd(), 1),
-        Err(AlwaysReady)
-    );
+    let file = given(std::fs::File::open("/proc/self/exe"));
+    assert_eq!(guest.machine.poll_add(file, 1), Err(AlwaysReady));
     assert_eq!(guest.machine.poll_add(-1, 1), Err(AlwaysReady));
+    // A file that the runner has for a moment, under a number that the guest could have.
+    let (passing, _other) = UnixStream::pair().expect("sockets");
+    let fd = passing.as_raw_fd();
+    assert_eq!(guest.machine.poll_add(fd, 1), Err(AlwaysReady));
+    let fd = given(passing.try_clone());
+    guest.machine.poll_add(fd, 2).expect("it can be watched");
+    assert!(guest.machine.poll_has(fd, 2));
+    LinuxHost::default().close(fd).expect("it is open");
+    let again = passing.try_clone().expect("a descriptor");
+    assert!(!guest.machine.poll_has(fd, 2), "{}", again.as_raw_fd());
     assert!(guest.machine.ready_now(12345).contains(Ready::ERR));
 }
 
@@ -231,7 +248,7 @@ fn a_kick_ends_another_vcpus_wait() {
 }
 
 #[test]
-fn jobs_that_nobody_waits_for_make_room() {
+fn jobs_that_are_interrupted_make_room() {
     let _alone = alone();
     let guest = Guest::new();
     let (mut ours, theirs) = UnixStream::pair().expect("sockets");
@@ -239,12 +256,17 @@ fn jobs_that_nobody_waits_for_make_room() {
     for token in 0..200 {
         let reader = theirs.try_clone().expect("a descriptor");
         let job = move || {
-            // Not `read_exact`, which begins again.
+            // Not `read_exact`, which begins again after EINTR.
             let _ = (&reader).read(&mut [0; 1]);
         };
         guest.machine.run_blocking(token, Box::new(job));
     }
-    (0..200).for_each(|token| guest.machine.cancel_blocking(token));
+    for token in 0..200 {
+        // One that was about to wait misses it.
+        while !guest.machine.cancel_blocking(token) {
+            std::thread::yield_now();
+        }
+    }
     guest.machine.run_blocking(1000, Box::new(|| ()));
     until(&guest, |event| matches!(event, Event::Done { token: 1000 }));
     ours.write_all(b"x").expect("connected");
@@ -302,7 +324,7 @@ fn what_was_watched_is_watched_in_a_fork_child() {
     let (ours, mut theirs) = UnixStream::pair().expect("sockets");
     guest
         .machine
-        .poll_add(ours.as_raw_fd(), 5)
+        .poll_add(given(ours.try_clone()), 5)
         .expect("it can be watched");
     until(&guest, |event| {
         matches!(event, Event::Ready { token: 5, .. })

@@ -251,7 +251,9 @@ impl Poller for SimMachine {
     }
 
     // A job is done when it was given.
-    fn cancel_blocking(&self, _: u64) {}
+    fn cancel_blocking(&self, _: u64) -> bool {
+        true
+    }
 }
 
 impl Vcpus for SimMachine {

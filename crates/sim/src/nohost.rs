@@ -47,10 +47,14 @@ impl Host for NoHost {
         i32::MAX
     }
 
+    fn fds(&self) -> Vec<i32> {
+        Vec::new()
+    }
+
     nothing! {
         fn fd(&self, i32) -> BorrowedFd<'_>;
         fn close(&self, i32) -> ();
-        fn close_from(&self, i32) -> ();
+        fn adopt(&self, OwnedFd) -> i32;
         fn dup(&self, i32, i32, bool) -> OwnedFd;
         fn dup3(&self, i32, i32, bool) -> ();
         fn readv(&self, i32, &[Iovec], At, Waiting) -> u64;

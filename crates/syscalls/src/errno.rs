@@ -2,6 +2,7 @@
 //!
 //! What depends on the call is decided in the call, before it comes here.
 
+use crate::host::HostResult;
 use lwp_abi::errno::Errno;
 use lwp_kernel::Ended;
 use lwp_kernel::machine::HostErr;
@@ -15,6 +16,19 @@ pub(crate) fn from_host(err: HostErr) -> Errno {
 /// The host's errno of a call made through `rustix`.
 pub(crate) fn from_rustix(err: rustix::io::Errno) -> Errno {
     Errno::from_linux(err.raw_os_error())
+}
+
+/// What a job on a helper thread gives (`CurLwp::run_blocking`): nothing if its host call was interrupted.
+pub(crate) fn unless_interrupted<T>(
+    result: Result<T, rustix::io::Errno>,
+) -> Option<Result<T, rustix::io::Errno>> {
+    (!matches!(result, Err(rustix::io::Errno::INTR))).then_some(result)
+}
+
+/// The same for a call made through [`crate::host::Host`].
+pub(crate) fn host_unless_interrupted<T>(result: HostResult<T>) -> Option<HostResult<T>> {
+    let intr = rustix::io::Errno::INTR.raw_os_error();
+    (!matches!(&result, Err(err) if err.errno == intr)).then_some(result)
 }
 
 /// A sleep that ended without what it waited for, in a call that a signal may restart.

@@ -5,8 +5,9 @@
 //! implements it; a test may implement a part.
 //!
 //! # Invariants
-//! 1. A guest's descriptor number is the host's number. The runner's own descriptors, from
-//!    [`Host::first_own_fd`] up, do not exist for the guest: EBADF.
+//! 1. A guest's descriptor number is the host's number. A host descriptor becomes the guest's by
+//!    [`Host::adopt`], [`Host::dup3`] or by having been inherited. All others do not exist for the guest
+//!    (EBADF): the runner's own, from [`Host::first_own_fd`] up, and those that it has for a moment.
 //! 2. A piece of guest memory that reaches beyond the guest's bound faults like any bad address. No
 //!    transfer can touch the runner's memory.
 //! 3. No call waits in the host for long, unless its page says so; those belong on a helper thread
@@ -158,19 +159,23 @@ pub trait Host: Send + Sync + 'static {
 
     /// The guest's descriptor for the host calls of `rustix`; it may not be open.
     ///
-    /// Negative numbers and the runner's own fail with EBADF.
+    /// Numbers that are not the guest's fail with EBADF.
     fn fd(&self, fd: i32) -> HostResult<BorrowedFd<'_>>;
 
-    /// close(2). The caller has told the watches. Never EINTR.
-    fn close(&self, fd: i32) -> HostResult<()>;
+    /// The guest's descriptors, in order.
+    fn fds(&self) -> Vec<i32>;
 
-    /// `close_range(2)`, from `first` up to the runner's own.
-    fn close_from(&self, first: i32) -> HostResult<()>;
+    /// Makes a descriptor the guest's. EMFILE: its number is the runner's own; it is closed.
+    fn adopt(&self, fd: OwnedFd) -> HostResult<i32>;
+
+    /// close(2). The caller has told the watches. Never EINTR. EBADF also for the second of two at once.
+    fn close(&self, fd: i32) -> HostResult<()>;
 
     /// fcntl(2) `F_DUPFD`: a copy at the lowest free number from `lowest` up.
     fn dup(&self, fd: i32, lowest: i32, is_cloexec: bool) -> HostResult<OwnedFd>;
 
-    /// dup3(2): `to` becomes a copy of `from`. Equal numbers succeed and change nothing.
+    /// dup3(2): `to` becomes a copy of `from`, and the guest's. Equal numbers succeed and change nothing.
+    /// EBUSY: the runner has had a file under that number for longer than a moment.
     fn dup3(&self, from: i32, to: i32, is_cloexec: bool) -> HostResult<()>;
 
     /// Reads into guest memory.
@@ -192,8 +197,7 @@ pub trait Host: Send + Sync + 'static {
     /// ioctl(2) with a plain word, or without an argument; ENOTTY for requests not known to be such.
     fn ioctl_word(&self, fd: i32, request: u32, arg: i32) -> HostResult<i32>;
 
-    /// socket(2), all three in the host's numbers. The new descriptor is the lowest free number; it becomes
-    /// the guest's by `Unix::adopt`.
+    /// socket(2), all three in the host's numbers. The new descriptor is the lowest free number.
     fn socket(&self, domain: i32, kind: i32, protocol: i32) -> HostResult<OwnedFd>;
 
     /// socketpair(2).

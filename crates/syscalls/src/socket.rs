@@ -16,7 +16,7 @@ pub(crate) mod sockopt;
 use crate::Unix;
 use crate::args::Args;
 use crate::copy::{copyin_struct, copyout_struct};
-use crate::errno::{from_host, interrupted, restartable};
+use crate::errno::{from_host, host_unless_interrupted, interrupted, restartable};
 use crate::files::Kind;
 use crate::host::Host;
 use crate::sys_generic::is_nonblocking;
@@ -218,7 +218,7 @@ pub(crate) fn sys_connect<'a>(sys: &'a Unix, l: &'a mut CurLwp, a: &Args) -> Out
     }
     let host: Arc<dyn Host> = Arc::clone(&sys.host);
     Outcome::Sleep(Box::pin(async move {
-        let job = move || host.connect(fd, &name);
+        let job = move || host_unless_interrupted(host.connect(fd, &name));
         let done = l
             .run_blocking("netcon", Catch::Signals, job)
             .await

@@ -26,7 +26,7 @@ use lwp_kernel::{CurLwp, Outcome, Ret, SysResult};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::FdFlags;
 use rustix::pipe::PipeFlags;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use zerocopy::IntoBytes;
 
 /// What `F_SETFL` may change. `O_SYNC` and its kin are accepted, and without effect: Linux cannot.
@@ -46,7 +46,7 @@ impl Unix {
         if fd.as_raw_fd() >= self.limits.nofile() {
             return Err(Errno::EMFILE);
         }
-        Ok(fd.into_raw_fd())
+        self.host.adopt(fd).map_err(from_host)
     }
 
     /// Closes one of the guest's descriptors.
@@ -275,41 +275,16 @@ fn close_from(sys: &Unix, l: &CurLwp, first: i32) -> SysResult {
     if first < 0 {
         return Err(Errno::EBADF.into());
     }
-    let mut fds = open_fds(sys);
-    fds.retain(|&fd| fd >= first);
-    for &fd in &fds {
-        sys.files.closing(&l.kernel, fd);
+    for fd in sys.host.fds().into_iter().filter(|&fd| fd >= first) {
+        // Another LWP may have closed it meanwhile.
+        let _ = sys.close(l, fd);
     }
-    let closed = sys.host.close_from(first);
-    for fd in fds {
-        sys.files.closed(&l.kernel, fd);
-    }
-    closed.map_err(from_host)?;
     Ok(Ret::ZERO)
 }
 
 /// `F_MAXFD`: the highest open descriptor, -1 if there is none.
 fn max_fd(sys: &Unix) -> i32 {
-    open_fds(sys).into_iter().max().unwrap_or(-1)
-}
-
-/// The guest's open descriptors.
-pub(crate) fn open_fds(sys: &Unix) -> Vec<i32> {
-    let Ok(mut fds) = crate::own::numbers_in(&*sys.host, "/proc/self/fd") else {
-        // No procfs: ask for each.
-        return (0..sys.limits.nofile())
-            .filter(|&fd| is_open(sys, fd))
-            .collect();
-    };
-    fds.retain(|&fd| fd < sys.host.first_own_fd());
-    fds.retain(|&fd| is_open(sys, fd));
-    fds
-}
-
-fn is_open(sys: &Unix, fd: i32) -> bool {
-    sys.host
-        .fd(fd)
-        .is_ok_and(|fd| rustix::io::fcntl_getfd(fd).is_ok())
+    sys.host.fds().last().copied().unwrap_or(-1)
 }
 
 fn get_fd_flags(sys: &Unix, fd: i32) -> SysResult {

@@ -9,7 +9,7 @@ use crate::Unix;
 use crate::args::Args;
 use crate::background;
 use crate::copy::copyout;
-use crate::errno::{from_host, from_rustix, restartable};
+use crate::errno::{from_host, from_rustix, host_unless_interrupted, restartable};
 use crate::files::Kind;
 use crate::host::HostResult;
 use crate::sys_descrip::set_status;
@@ -119,16 +119,17 @@ async fn on_helper(sys: &Unix, l: &mut CurLwp, fd: i32, job: Job) -> SysResult {
     let is_masked = background::is_masked(l, Signo::SIGTTOU);
     let mut arg = job.arg;
     let run = move || {
-        background::change_as(&*host, is_masked, || match &mut arg {
+        let done = background::change_as(&*host, is_masked, || match &mut arg {
             JobArg::Bytes(bytes) => host.ioctl(fd, job.request, bytes),
             JobArg::Word(word) => host.ioctl_word(fd, job.request, *word),
-        })
+        });
+        host_unless_interrupted(done)
     };
     let result = l
         .run_blocking("ttyout", Catch::Signals, run)
         .await
         .map_err(restartable)?;
-    host_result(result)?;
+    result.map_err(from_host)?;
     Ok(Ret::ZERO)
 }
 

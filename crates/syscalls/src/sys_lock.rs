@@ -2,17 +2,18 @@
 //!
 //! A lock that is free is taken at once. One that must be waited for has no readiness that could be
 //! polled, so a helper thread waits for it in the host while the LWP sleeps. If a signal ends the sleep
-//! first, the helper gives the lock back should it still get it.
+//! first, the helper is interrupted, and has the lock or has it not before the call returns.
 //!
 //! Sources: flock(2), fcntl(2); `sys_descrip.c: do_fcntl_lock, sys_flock`; syscalls.md 5.2.
 
 use crate::Unix;
 use crate::args::Args;
 use crate::copy::{copyin_struct, copyout_struct};
-use crate::errno::{from_host, from_rustix, restartable};
+use crate::errno::{
+    from_host, from_rustix, host_unless_interrupted, interrupted, restartable, unless_interrupted,
+};
 use crate::files::Kind;
 use crate::host::{Host, HostResult, LockOp, RecordLock};
-use core::sync::atomic::{AtomicBool, Ordering};
 use lwp_abi::errno::Errno;
 use lwp_abi::fs::{
     F_GETLK, F_RDLCK, F_SETLK, F_SETLKW, F_UNLCK, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_SH,
@@ -25,9 +26,6 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno as Linux;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-
-/// Helper descriptors are made above the guest's.
-const HELPER_FDS: i32 = 1 << 16;
 
 /// `flock(2)`.
 ///
@@ -100,20 +98,9 @@ async fn flock_wait(
     operation: FlockOperation,
 ) -> Result<(), Ended> {
     let copy = helper_fd(sys, fd)?;
-    wait_for_lock(
-        l,
-        "lockf",
-        move || {
-            rustix::fs::flock(&copy, operation)
-                .map(|()| copy)
-                .map_err(from_rustix)
-        },
-        |copy| {
-            // Nothing to be done if it fails: the file goes away with the descriptor.
-            let _ = rustix::fs::flock(copy, FlockOperation::Unlock);
-        },
-    )
-    .await
+    let job = move || unless_interrupted(rustix::fs::flock(&copy, operation));
+    let taken = l.run_blocking("lockf", Catch::Signals, job).await;
+    Ok(taken.map_err(restartable)?.map_err(from_rustix)?)
 }
 
 /// The same for a file that is not the guest's yet; gives the descriptor back.
@@ -127,48 +114,15 @@ pub(crate) async fn flock_wait_owned(
     } else {
         FlockOperation::LockShared
     };
-    let job = move || rustix::fs::flock(&fd, operation).map(|()| fd);
-    match l.run_blocking("lockf", Catch::Signals, job).await {
-        Ok(Ok(fd)) => Ok(fd),
-        Ok(Err(err)) => Err(from_rustix(err).into()),
-        Err(end) => Err(crate::errno::interrupted(end)),
-    }
+    let job = move || unless_interrupted(rustix::fs::flock(&fd, operation).map(|()| fd));
+    let taken = l.run_blocking("lockf", Catch::Signals, job).await;
+    Ok(taken.map_err(interrupted)?.map_err(from_rustix)?)
 }
 
 /// A copy of a guest descriptor for a helper thread.
 fn helper_fd(sys: &Unix, fd: i32) -> Result<OwnedFd, Errno> {
     let host_fd = sys.host.fd(fd).map_err(from_host)?;
-    rustix::io::fcntl_dupfd_cloexec(host_fd, HELPER_FDS.min(sys.host.first_own_fd()))
-        .map_err(from_rustix)
-}
-
-/// Runs `take` on a helper thread. If the sleep ends first, `give_back` undoes what `take` may still do.
-async fn wait_for_lock<T: Send + 'static>(
-    l: &mut CurLwp,
-    wmesg: &'static str,
-    take: impl FnOnce() -> Result<T, Errno> + Send + 'static,
-    give_back: impl FnOnce(T) + Send + 'static,
-) -> Result<(), Ended> {
-    let is_abandoned = Arc::new(AtomicBool::new(false));
-    let theirs = Arc::clone(&is_abandoned);
-    let job = move || {
-        let taken = take()?;
-        // Pairs with the store below: whoever comes second sees the other.
-        if theirs.swap(true, Ordering::AcqRel) {
-            give_back(taken);
-        }
-        Ok(())
-    };
-    match l.run_blocking(wmesg, Catch::Signals, job).await {
-        Ok(taken) => taken.map_err(|errno: Errno| errno.into()),
-        Err(end) => {
-            if is_abandoned.swap(true, Ordering::AcqRel) {
-                // It had got the lock just before.
-                return Ok(());
-            }
-            Err(restartable(end))
-        }
-    }
+    rustix::io::fcntl_dupfd_cloexec(host_fd, sys.host.first_own_fd()).map_err(from_rustix)
 }
 
 /// `F_GETLK`, `F_SETLK` and `F_SETLKW`.
@@ -264,16 +218,9 @@ fn get_lock(sys: &Unix, l: &CurLwp, fd: i32, mut lock: RecordLock, at: u64) -> S
 }
 
 async fn lock_wait(sys: &Unix, l: &mut CurLwp, fd: i32, lock: RecordLock) -> SysResult {
-    let (host, undo) = (Arc::clone(&sys.host), Arc::clone(&sys.host));
-    wait_for_lock(
-        l,
-        "lockf",
-        move || set_lock(&*host, fd, lock, LockOp::SetWait).map_err(from_host),
-        move |()| {
-            // The file may be closed by now, and the lock gone with it.
-            let _ = set_lock(&*undo, fd, RecordLock { kind: 2, ..lock }, LockOp::Set);
-        },
-    )
-    .await?;
+    let host = Arc::clone(&sys.host);
+    let job = move || host_unless_interrupted(set_lock(&*host, fd, lock, LockOp::SetWait));
+    let taken = l.run_blocking("lockf", Catch::Signals, job).await;
+    taken.map_err(restartable)?.map_err(from_host)?;
     Ok(Ret::ZERO)
 }

@@ -85,7 +85,9 @@ pub(crate) fn sys_vfork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outco
         match forked? {
             Forked::Parent(pid) => {
                 let until_let_go = move || {
-                    let _ = rustix::io::read(held, &mut [0]);
+                    Some(rustix::io::retry_on_intr(|| {
+                        rustix::io::read(&held, &mut [0])
+                    }))
                 };
                 let _ = l.run_blocking("vfork", Catch::Nothing, until_let_go).await;
                 Ok(parent(pid))

@@ -7,7 +7,9 @@
 use crate::sleep::{interrupted, restarted};
 use core::ffi::CStr;
 use rt::abi::event::Kevent;
-use rt::abi::fs::{F_SETFL, F_SETLKW, F_WRLCK, Flock, O_CREAT, O_NONBLOCK, O_RDWR};
+use rt::abi::fs::{
+    F_SETFL, F_SETLKW, F_WRLCK, Flock, LOCK_EX, LOCK_NB, LOCK_UN, O_CREAT, O_NONBLOCK, O_RDWR,
+};
 use rt::abi::poll::Pollfd;
 use rt::abi::signal::{SaFlags, SigSet, Signo};
 use rt::abi::socket::{AF_INET, AF_LOCAL, SOCK_STREAM, SockaddrIn};
@@ -30,10 +32,13 @@ pub(crate) const CHECKS: &[Check] = &[
     ("restart/accept", accept_restarts),
     ("restart/paccept", paccept_restarts),
     ("restart/fcntl", fcntl_restarts),
+    ("restart/flock", flock_restarts),
+    ("restart/flock-or-not", flock_has_the_lock_or_not),
     ("restart/eventfd", eventfd_restarts),
     ("restart/wait6", wait6_restarts),
     ("restart/sigtimedwait", sigtimedwait_restarts),
     ("restart/_lwp_suspend", suspend_restarts),
+    ("eintr/open-fifo", open_does_not),
     ("eintr/poll", poll_does_not),
     ("eintr/pollts", pollts_does_not),
     ("eintr/select", select_does_not),
@@ -264,6 +269,56 @@ fn fcntl_restarts() -> Verdict {
     Ok(())
 }
 
+/// Three open files of one file, the first of which has its lock.
+fn locked(name: &CStr) -> Result<[i32; 3], Errno> {
+    let fds = [
+        low(open_new(name)?),
+        low(open_new(name)?),
+        low(open_new(name)?),
+    ];
+    sys!(SYS_UNLINK, name)?;
+    sys!(SYS_FLOCK, fds[0], LOCK_EX)?;
+    Ok(fds)
+}
+
+fn flock_restarts() -> Verdict {
+    let [held, wanted, other] = locked(c"restart-flock.tmp")?;
+    let call = move || sys!(SYS_FLOCK, wanted, LOCK_EX);
+    ensure_eq!(interrupted(SaFlags::empty(), call)?, Err(Errno::EINTR));
+    let release = || sys!(SYS_FLOCK, held, LOCK_UN);
+    ensure_eq!(restarted(call, release)?, Ok(0));
+    let free = sys!(SYS_FLOCK, other, LOCK_EX | LOCK_NB);
+    ensure_eq!(free, Err(Errno::EAGAIN));
+    Ok(())
+}
+
+/// A signal comes as the lock becomes free: whoever was told that it has the lock has it, and nobody else.
+fn flock_has_the_lock_or_not() -> Verdict {
+    let [held, wanted, other] = locked(c"restart-flock-race.tmp")?;
+    for round in 0..60 {
+        let restarts = round % 2 == 0;
+        let flags = if restarts {
+            SaFlags::RESTART
+        } else {
+            SaFlags::empty()
+        };
+        sig::catch(Signo::SIGUSR1, crate::sleep::count, flags)?;
+        let task = spawn(move || sys!(SYS_FLOCK, wanted, LOCK_EX));
+        sysctl::until_asleep(task.lid, "lockf")?;
+        lwp::kill(task.lid, Signo::SIGUSR1.raw())?;
+        sys!(SYS_FLOCK, held, LOCK_UN)?;
+        let has_it = task.join()?;
+        if restarts || has_it.is_ok() {
+            ensure_eq!(has_it, Ok(0));
+            let free = sys!(SYS_FLOCK, other, LOCK_EX | LOCK_NB);
+            ensure_eq!(free, Err(Errno::EAGAIN));
+            sys!(SYS_FLOCK, wanted, LOCK_UN)?;
+        }
+        sys!(SYS_FLOCK, held, LOCK_EX | LOCK_NB)?;
+    }
+    Ok(())
+}
+
 fn eventfd_restarts() -> Verdict {
     let scene = || {
         let fd = low(sys!(SYS_EVENTFD, 0, 0)?);
@@ -333,6 +388,13 @@ fn silent() -> Result<Pollfd, Errno> {
         events: 1,
         revents: 0,
     })
+}
+
+fn open_does_not() -> Verdict {
+    const NAME: &CStr = c"eintr-open.fifo";
+    let _file = File(NAME);
+    sys!(SYS_MKFIFO, NAME, 0o600)?;
+    is_eintr(|| sys!(SYS_OPEN, NAME, 0, 0))
 }
 
 fn poll_does_not() -> Verdict {

@@ -7,7 +7,7 @@
 
 use crate::Unix;
 use crate::args::Args;
-use crate::errno::{from_rustix, interrupted};
+use crate::errno::{from_rustix, interrupted, unless_interrupted};
 use crate::files::Kind;
 use crate::sys_descrip::{self, number};
 use crate::sys_lock;
@@ -252,8 +252,8 @@ async fn open_on_helper(
     let job = move || {
         let dir = dir.as_ref().map_or(rustix::fs::CWD, AsFd::as_fd);
         let place = Place { dir, name };
-        // Interrupted when nobody waits for it any more: not to be begun again.
-        opened_as(open_once(dir, &place, how), dir, &place, how)
+        let opened = unless_interrupted(open_once(dir, &place, how))?;
+        Some(opened_as(opened, dir, &place, how))
     };
     match l.run_blocking("fifo", Catch::Signals, job).await {
         Ok(fd) => install(sys, fd?, how),
