@@ -18,6 +18,10 @@ fn check_signals(p: &ProcSt, t: &Lwp, st: &LwpSt) -> Result<(), String> {
     if matches!(st.stat, LwpStat::Zomb | LwpStat::Idl) {
         return Ok(());
     }
+    let unlisted = st.sigpend.set().minus(p.directed);
+    ensure(unlisted.is_empty(), || {
+        format!("{}: {unlisted:?} is pending, but not known to be", t.lid())
+    })?;
     let deliverable = |set: SigSet| {
         let open = set.minus(st.sigmask).minus(SigSet::CONT);
         open.iter().find(|&signo| !p.sigacts.ignores(signo))

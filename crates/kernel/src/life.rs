@@ -242,11 +242,13 @@ impl CurLwp {
 
     fn become_zombie(&self, p: &mut Guard<'_, ProcSt>) {
         let kernel = &self.kernel;
-        {
+        let sigmask = {
             let mut st = self.lwp.lock();
             st.cpu_time += self.lwp.ran_until(kernel.machine.stamp());
-        }
-        if self.lwp.flags().contains(LwpFlags::PENDSIG) && !p.sigpend.set().is_empty() {
+            st.sigmask
+        };
+        let open = p.sigpend.set().minus(sigmask);
+        if self.lwp.flags().contains(LwpFlags::PENDSIG) && !open.is_empty() {
             // It may have been chosen for one of them: the others are to look.
             for each in p.lwps.values() {
                 each.set_flags(LwpFlags::PENDSIG);

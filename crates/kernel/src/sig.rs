@@ -217,8 +217,11 @@ impl Kernel {
         if p.sigacts.ignores(signo) || (act.handler == SIG_IGN && signo == Signo::SIGCONT) {
             let which = SigSet::of(&[signo]);
             p.sigpend.clear(which);
-            for lwp in p.lwps.values() {
-                lwp.lock().sigpend.clear(which);
+            if p.directed.contains(signo) {
+                p.directed = p.directed.minus(which);
+                for lwp in p.lwps.values() {
+                    lwp.lock().sigpend.clear(which);
+                }
             }
         }
     }
@@ -248,6 +251,7 @@ impl Kernel {
         }
         match target {
             Target::Lwp(lwp) if !signo.acts_on_all() => {
+                p.directed.insert(signo);
                 lwp.lock().sigpend.put(signo, info);
                 self.sigpost(p, lwp, signo);
             }
@@ -268,9 +272,12 @@ impl Kernel {
             return;
         }
         p.sigpend.put(signo, info);
-        let lwps: Vec<_> = p.lwps.values().rev().map(Arc::clone).collect();
-        for lwp in &lwps {
-            if self.sigpost(p, lwp, signo) && !signo.acts_on_all() {
+        // Newest first, and one at a time: the first one asked mostly takes it, of however many.
+        let mut asked = u64::MAX;
+        while let Some((&birth, lwp)) = p.lwps.range(..asked).next_back() {
+            let lwp = Arc::clone(lwp);
+            asked = birth;
+            if self.sigpost(p, &lwp, signo) && !signo.acts_on_all() {
                 break;
             }
         }
