@@ -67,7 +67,9 @@ impl Kernel {
             ensure(known || st.stat == LwpStat::Idl, || {
                 format!("{lid}: not found by its id")
             })?;
-            ensure(st.on_cpu.is_none(), || format!("{lid}: on a vcpu at rest"))?;
+            ensure(st.on_cpu().is_none(), || {
+                format!("{lid}: on a vcpu at rest")
+            })?;
             let in_queues = queued.get(&t.birth).copied().unwrap_or(0);
             let expected = usize::from(st.stat == LwpStat::Run);
             ensure(in_queues == expected, || {

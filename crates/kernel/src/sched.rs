@@ -600,13 +600,14 @@ fn nanos(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life::Joinable;
     use lwp_abi::lwp::LwpId;
     use lwp_abi::signal::SigSet;
 
     #[test]
     fn a_vcpu_about_to_wait_frees_an_lwp_stuck_in_anothers_next_slot() {
         let sched = Sched::new(2, Box::new(Fair));
-        let lwp = Arc::new(Lwp::new(LwpId::new(1), 0, SigSet::EMPTY));
+        let lwp = Arc::new(Lwp::new(LwpId::new(1), 0, SigSet::EMPTY, Joinable::Yes));
         // Woken on vcpu 0, which goes on running, while vcpu 1 was busy too: nobody has set a tick for it.
         sched.set_busy(0, true);
         {
