@@ -392,8 +392,11 @@ impl Kernel {
     pub fn clock_intr(self: &Arc<Self>, cpu: CpuId) -> bool {
         let mut events = Vec::new();
         self.machine.poll(cpu, Wait::No, &mut events);
+        let queued = self.sched.waiting(cpu);
         self.deliver(&mut events);
         let now = self.run_due();
+        // Who waited for time, or for the world outside, goes before who has computed all the while.
+        let has_woken = self.sched.waiting(cpu) > queued;
         self.release_deadlines();
         self.watch_time(cpu);
         let tick = self.sched.tick(cpu, now);
@@ -402,7 +405,7 @@ impl Kernel {
         }
         self.sched.rearm(cpu, &*self.machine);
         self.sched.arm_quantum(cpu, &*self.machine);
-        tick.preempt
+        tick.preempt || has_woken
     }
 
     /// Hands out what has happened outside, and what time has brought, without waiting: so that a call

@@ -375,7 +375,12 @@ impl Sched {
 
     /// Whether other LWPs wait for vcpu `cpu`.
     pub fn has_waiting(&self, cpu: CpuId) -> bool {
-        self.cpus[cpu].len.load(Ordering::SeqCst) > 0
+        self.waiting(cpu) > 0
+    }
+
+    /// How many LWPs wait for vcpu `cpu`.
+    pub(crate) fn waiting(&self, cpu: CpuId) -> usize {
+        self.cpus[cpu].len.load(Ordering::SeqCst)
     }
 
     /// Whether an LWP waits that vcpu `here`, about to idle, could run. Takes every lock (invariant 2).
