@@ -72,6 +72,10 @@ pub enum SyncObj {
 
 /// What others may see and change of an LWP, under its lock.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and true beside any of the others"
+)]
 pub struct LwpSt {
     /// `l_stat`.
     pub stat: LwpStat,
