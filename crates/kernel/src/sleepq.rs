@@ -17,7 +17,7 @@
 //!
 //! Sources: `kern_sleepq.c: sleepq_enter, sleepq_block, sleepq_timeout`; lwp.md 4.1, 4.2.
 
-use crate::callout::Call;
+use crate::callout::{Call, CalloutId};
 use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt, SyncObj};
@@ -96,80 +96,118 @@ impl CurLwp {
     /// # Errors
     /// How it ended, if not by a plain wake-up. `Ok` says that something woke the LWP, not that what it
     /// waits for is there.
-    pub async fn sleepq_block(
+    pub fn sleepq_block(
         &mut self,
         deadline: Option<Duration>,
         catch: Catch,
-    ) -> Result<(), SleepEnd> {
-        let mut early = false;
+    ) -> impl Future<Output = Result<(), SleepEnd>> + Send {
+        // Not an async fn: what is done before the wait needs no room in the future, of which every parked LWP
+        // has one.
+        let begun = self.sleepq_begin(deadline, catch);
+        async move {
+            match begun {
+                Begun::Cancelled => return Err(SleepEnd::Intr),
+                Begun::Signalled => {}
+                Begun::Parked => self.block_lending(true).await,
+                Begun::Asleep => self.block().await,
+                Begun::Until(timer) => {
+                    self.block().await;
+                    if self.timed_out(timer) {
+                        return Err(SleepEnd::TimedOut);
+                    }
+                }
+            }
+            let mut ended = self.sleepq_ended(catch);
+            loop {
+                match ended {
+                    Some(ended) => return ended,
+                    // This is where a stop is joined inside a call.
+                    None => self.stop_here().await,
+                }
+                ended = self.sleep_signalled();
+            }
+        }
+    }
+
+    /// The first half of [`CurLwp::sleepq_block`]: what ends the sleep before it has begun, and the timer.
+    fn sleepq_begin(&mut self, deadline: Option<Duration>, catch: Catch) -> Begun {
         if catch == Catch::Signals {
             let flags = self.lwp.flags();
             if flags.intersects(LwpFlags::CANCELLED | LwpFlags::WEXIT | LwpFlags::WCORE) {
                 self.lwp.clear_flags(LwpFlags::CANCELLED);
                 self.sleepq_leave();
-                return Err(SleepEnd::Intr);
+                return Begun::Cancelled;
             }
             if flags.contains(LwpFlags::PENDSIG) && self.sigispending() {
                 self.sleepq_leave();
-                early = true;
+                return Begun::Signalled;
             }
-        }
-        if !early && catch == Catch::Signals {
             self.stop_asleep();
         }
-        if !early && self.blocked_until(deadline).await {
-            return Err(SleepEnd::TimedOut);
-        }
-        if self.came_back.is_some() {
-            // What follows was looked at before the LWP went to user mode.
-            return Ok(());
-        }
-        if catch == Catch::Nothing {
-            return Ok(());
-        }
-        let flags = self.lwp.flags();
-        if flags.intersects(LwpFlags::CANCELLED | LwpFlags::WEXIT | LwpFlags::WCORE) {
-            return Err(SleepEnd::Intr);
-        }
-        if flags.contains(LwpFlags::PENDSIG) {
-            return self.sleep_signalled().await;
-        }
-        Ok(())
-    }
-
-    /// Blocks; `true` if the timer ended it.
-    async fn blocked_until(&mut self, deadline: Option<Duration>) -> bool {
         let Some(at) = deadline else {
             let lends = self.lwp.lock().asleep == Some(SyncObj::Park);
-            self.block_lending(lends).await;
-            return false;
+            return if lends { Begun::Parked } else { Begun::Asleep };
         };
         self.lwp.clear_flags(LwpFlags::STIMO);
         let sleep = self.lwp.lock().sleep_gen;
         let call = Call::Timeout(Arc::clone(&self.lwp), sleep);
-        let timer = self.kernel.callouts.schedule(at, call);
-        self.block().await;
+        Begun::Until(self.kernel.callouts.schedule(at, call))
+    }
+
+    /// The sleep with this timer is over; whether the timer ended it.
+    fn timed_out(&self, timer: CalloutId) -> bool {
         self.kernel.callouts.cancel(timer);
         self.lwp.flags().contains(LwpFlags::STIMO)
+    }
+
+    /// How a sleep has ended that no timer has; `None` as [`CurLwp::sleep_signalled`].
+    fn sleepq_ended(&self, catch: Catch) -> Option<Result<(), SleepEnd>> {
+        // What follows was looked at before an LWP went to user mode that came back from there.
+        if self.came_back.is_some() || catch == Catch::Nothing {
+            return Some(Ok(()));
+        }
+        let flags = self.lwp.flags();
+        if flags.intersects(LwpFlags::CANCELLED | LwpFlags::WEXIT | LwpFlags::WCORE) {
+            return Some(Err(SleepEnd::Intr));
+        }
+        if flags.contains(LwpFlags::PENDSIG) {
+            return self.sleep_signalled();
+        }
+        Some(Ok(()))
     }
 
     /// Gives up the vcpu until this LWP is set running again. The state says why (`LwpSt::stat`).
     ///
     /// The one place where an LWP's future returns `Pending`.
-    pub(crate) async fn block(&mut self) {
-        self.block_lending(false).await;
+    pub(crate) fn block(&mut self) -> Blocked<'_> {
+        self.block_lending(false)
     }
 
     /// [`CurLwp::block`]; with `lends`, the user-mode state is in `LwpSt::user` meanwhile, and the LWP may have
     /// used it when this returns: then `came_back` says why it is here.
-    async fn block_lending(&mut self, lends: bool) {
+    fn block_lending(&mut self, lends: bool) -> Blocked<'_> {
         self.kernel.machine.switch_out(&mut self.ctx);
-        Blocked { l: self, lends }.await;
+        Blocked { l: self, lends }
     }
 }
 
+/// How [`CurLwp::sleepq_block`] has begun.
+enum Begun {
+    /// It is over: cancelled, or the LWP is to exit.
+    Cancelled,
+    /// There is no sleep, for a signal may be due.
+    Signalled,
+    /// Asleep in a park without a limit.
+    Parked,
+    /// Asleep in another sleep without a limit.
+    Asleep,
+    /// Asleep, with this timer.
+    Until(CalloutId),
+}
+
 /// Ready as soon as the LWP is set running.
-struct Blocked<'a> {
+#[must_use = "an LWP that does not await this goes on"]
+pub(crate) struct Blocked<'a> {
     l: &'a mut CurLwp,
     lends: bool,
 }
@@ -216,7 +254,7 @@ impl Kernel {
     pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: SpinGuard<'_, LwpSt>) {
         st.stat = LwpStat::Run;
         self.tell(lwp, || What::Runnable);
-        let queue = st.on_cpu.is_none();
+        let queue = st.on_cpu().is_none();
         drop(st);
         if queue && self.sched.enqueue(lwp, &*self.machine) {
             self.summon();

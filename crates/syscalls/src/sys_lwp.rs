@@ -55,7 +55,7 @@ pub(crate) fn sys_lwp_create(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
 
 /// `_lwp_exit(2)`: ends the calling LWP, and the process with it if no other lives.
 pub(crate) fn sys_lwp_exit<'a>(_: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outcome<'a> {
-    Outcome::Sleep(Box::pin(async move { Err(l.exit_lwp().await) }))
+    l.exit_lwp()
 }
 
 /// `_lwp_self(2)`: the caller's id.
@@ -289,7 +289,7 @@ pub(crate) fn sys_lwp_setname(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
         .lwp_find(&p, self_or(l, a.int(0)))
         .ok_or(Errno::ESRCH)?;
     let mut st = t.lock();
-    st.name = Some(name);
+    st.name = Some(Box::new(name));
     l.kernel.tell_name(&t, name);
     Ok(Ret::ZERO)
 }
@@ -306,7 +306,7 @@ pub(crate) fn sys_lwp_getname(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
             .kernel
             .lwp_find(&p, self_or(l, a.int(0)))
             .ok_or(Errno::ESRCH)?;
-        t.lock().name.unwrap_or_default()
+        t.lock().name.as_deref().copied().unwrap_or_default()
     };
     let room = usize::try_from(len).unwrap_or(usize::MAX).min(MAXCOMLEN);
     let with_nul = name
