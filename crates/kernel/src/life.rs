@@ -9,7 +9,7 @@
 //! Sources: `kern_lwp.c: lwp_create, lwp_start, lwp_exit, lwp_wait, lwp_free, lwp_find`;
 //! `sys_lwp.c`; lwp.md 2.1, 2.2, 2.9, 2.11.
 
-use crate::ctx::{Answer, UserCtx};
+use crate::ctx::{Answer, Fpu, UserCtx};
 use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
@@ -194,7 +194,12 @@ impl CurLwp {
             let lid = self.new_lid()?;
             Kernel::lwp_alloc(&mut p, lid, mask, joinable)
         };
-        let fpu = kernel.machine.fpu_clone(&mut self.ctx);
+        let fpu = if uc.flags().contains(UcFlags::FPU) {
+            // The context brings its own.
+            Fpu::default()
+        } else {
+            kernel.machine.fpu_clone(&mut self.ctx)
+        };
         let mut ctx = UserCtx {
             regs: self.ctx.regs.clone(),
             fpu,

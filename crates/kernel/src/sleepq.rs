@@ -27,7 +27,6 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use lwp_abi::lwp::LwpState as LwpStat;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How a sleep ended other than by the awaited event.
@@ -285,15 +284,104 @@ impl Kernel {
 /// The sleepers of one wait channel, first come first woken.
 #[derive(Debug)]
 pub struct WaitQueue {
-    /// How many are in the map: lets a broadcast to nobody cost one load.
+    /// How many there are: lets a broadcast to nobody cost one load.
     count: AtomicUsize,
     waiters: Mutex<Waiters>,
 }
 
-#[derive(Debug, Default)]
+/// A list in a vector: to come and to go costs the same however many there are, and mostly no memory.
+#[derive(Debug)]
 struct Waiters {
-    map: BTreeMap<u64, (Arc<Lwp>, u64)>,
+    places: Vec<Place>,
+    first: usize,
+    last: usize,
+    /// The first free place; they are linked by `after`.
+    free: usize,
+    len: usize,
     tickets: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Who came, in order; 0 in a free place.
+    ticket: u64,
+    /// The sleeper and its sleep; `None` in a free place.
+    waiter: Option<(Arc<Lwp>, u64)>,
+    before: usize,
+    after: usize,
+}
+
+/// No place.
+const NIL: usize = usize::MAX;
+
+impl Waiters {
+    const EMPTY: Self = Self {
+        places: Vec::new(),
+        first: NIL,
+        last: NIL,
+        free: NIL,
+        len: 0,
+        tickets: 0,
+    };
+
+    /// Takes the last place. Returns its index and its ticket.
+    fn push(&mut self, waiter: (Arc<Lwp>, u64)) -> (usize, u64) {
+        self.tickets += 1;
+        let place = Place {
+            ticket: self.tickets,
+            waiter: Some(waiter),
+            before: self.last,
+            after: NIL,
+        };
+        let index = if self.free == NIL {
+            self.places.push(place);
+            self.places.len() - 1
+        } else {
+            let index = self.free;
+            self.free = self.places[index].after;
+            self.places[index] = place;
+            index
+        };
+        match self.places.get_mut(self.last) {
+            Some(last) => last.after = index,
+            None => self.first = index,
+        }
+        self.last = index;
+        self.len += 1;
+        (index, self.tickets)
+    }
+
+    /// Gives back the place `index`, if `ticket` still has it.
+    fn remove(&mut self, index: usize, ticket: u64) -> Option<(Arc<Lwp>, u64)> {
+        let place = self.places.get_mut(index)?;
+        if place.ticket != ticket {
+            return None;
+        }
+        place.ticket = 0;
+        let waiter = place.waiter.take();
+        let (before, after) = (place.before, place.after);
+        place.after = self.free;
+        self.free = index;
+        match self.places.get_mut(before) {
+            Some(before) => before.after = after,
+            None => self.first = after,
+        }
+        match self.places.get_mut(after) {
+            Some(after) => after.before = before,
+            None => self.last = before,
+        }
+        self.len -= 1;
+        waiter
+    }
+
+    /// Takes out whoever came first, if that was no later than the one with ticket `latest`.
+    fn pop(&mut self, latest: u64) -> Option<(Arc<Lwp>, u64)> {
+        let ticket = self.places.get(self.first)?.ticket;
+        if ticket > latest {
+            return None;
+        }
+        self.remove(self.first, ticket)
+    }
 }
 
 /// An LWP's place in a [`WaitQueue`]; dropping it takes the LWP out.
@@ -301,6 +389,7 @@ struct Waiters {
 #[must_use = "dropping it leaves the queue"]
 pub struct Queued<'a> {
     queue: &'a WaitQueue,
+    index: usize,
     ticket: u64,
 }
 
@@ -309,13 +398,7 @@ impl WaitQueue {
     pub const fn new() -> Self {
         Self {
             count: AtomicUsize::new(0),
-            waiters: Mutex::new(
-                Rank::Queue,
-                Waiters {
-                    map: BTreeMap::new(),
-                    tickets: 0,
-                },
-            ),
+            waiters: Mutex::new(Rank::Queue, Waiters::EMPTY),
         }
     }
 
@@ -324,12 +407,11 @@ impl WaitQueue {
     pub fn enter(&self, l: &mut CurLwp, wmesg: &'static str, catch: Catch) -> Queued<'_> {
         let sleep = l.sleepq_enter(wmesg, SyncObj::Other, catch);
         let mut waiters = self.waiters.lock();
-        waiters.tickets += 1;
-        let ticket = waiters.tickets;
-        waiters.map.insert(ticket, (Arc::clone(&l.lwp), sleep));
-        self.count.store(waiters.map.len(), Ordering::SeqCst);
+        let (index, ticket) = waiters.push((Arc::clone(&l.lwp), sleep));
+        self.count.store(waiters.len, Ordering::SeqCst);
         Queued {
             queue: self,
+            index,
             ticket,
         }
     }
@@ -339,31 +421,28 @@ impl WaitQueue {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let woken = {
-            let mut waiters = self.waiters.lock();
-            self.count.store(0, Ordering::SeqCst);
-            core::mem::take(&mut waiters.map)
-        };
-        for (lwp, sleep) in woken.into_values() {
+        // Those who come while it goes on are not meant.
+        let latest = self.waiters.lock().tickets;
+        while let Some((lwp, sleep)) = self.pop(latest) {
             kernel.wake_sleep(&lwp, sleep);
         }
     }
 
     /// Wakes the one that has waited longest (`cv_signal`). Returns whether there was one.
     pub fn wake_one(&self, kernel: &Kernel) -> bool {
-        loop {
-            let first = {
-                let mut waiters = self.waiters.lock();
-                let first = waiters.map.pop_first();
-                self.count.store(waiters.map.len(), Ordering::SeqCst);
-                first
-            };
-            match first {
-                None => return false,
-                Some((_, (lwp, sleep))) if kernel.wake_sleep(&lwp, sleep) => return true,
-                Some(_) => {}
+        while let Some((lwp, sleep)) = self.pop(u64::MAX) {
+            if kernel.wake_sleep(&lwp, sleep) {
+                return true;
             }
         }
+        false
+    }
+
+    fn pop(&self, latest: u64) -> Option<(Arc<Lwp>, u64)> {
+        let mut waiters = self.waiters.lock();
+        let first = waiters.pop(latest);
+        self.count.store(waiters.len, Ordering::SeqCst);
+        first
     }
 
     /// How many places are taken.
@@ -374,7 +453,7 @@ impl WaitQueue {
     /// Forgets all sleepers: for a fork child, where they do not exist.
     pub fn clear(&self) {
         let mut waiters = self.waiters.lock();
-        core::mem::forget(core::mem::take(&mut waiters.map));
+        core::mem::forget(core::mem::replace(&mut *waiters, Waiters::EMPTY));
         self.count.store(0, Ordering::SeqCst);
     }
 }
@@ -388,7 +467,40 @@ impl Default for WaitQueue {
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
         let mut waiters = self.queue.waiters.lock();
-        waiters.map.remove(&self.ticket);
-        self.queue.count.store(waiters.map.len(), Ordering::SeqCst);
+        let _mostly_woken_long_ago = waiters.remove(self.index, self.ticket);
+        self.queue.count.store(waiters.len, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::life::Joinable;
+    use lwp_abi::lwp::LwpId;
+    use lwp_abi::signal::SigSet;
+
+    #[test]
+    fn places_are_left_in_any_order_and_the_first_come_is_the_first_out() {
+        let mut waiters = Waiters::EMPTY;
+        let lwp = Arc::new(Lwp::new(LwpId::new(1), 0, SigSet::EMPTY, Joinable::Yes));
+        let come = |waiters: &mut Waiters, sleep| waiters.push((Arc::clone(&lwp), sleep));
+        let sleep = |waiter: Option<(Arc<Lwp>, u64)>| waiter.map(|(_, sleep)| sleep);
+        let places: Vec<_> = (0..5).map(|number| come(&mut waiters, number)).collect();
+        for left in [2, 0, 4] {
+            let (index, ticket) = places[left];
+            assert_eq!(sleep(waiters.remove(index, ticket)), Some(left as u64));
+            assert!(waiters.remove(index, ticket).is_none());
+        }
+        let latest = waiters.tickets;
+        // Into a place that was left: the old ticket no longer has it.
+        let (index, ticket) = come(&mut waiters, 5);
+        let left = places.iter().find(|place| place.0 == index);
+        assert!(
+            left.is_some_and(|&(_, old)| old != ticket && waiters.remove(index, old).is_none())
+        );
+        let out: Vec<_> = core::iter::from_fn(|| sleep(waiters.pop(latest))).collect();
+        assert_eq!(out, [1, 3]);
+        assert_eq!((sleep(waiters.pop(u64::MAX)), waiters.len), (Some(5), 0));
+        assert_eq!((waiters.first, waiters.last), (NIL, NIL));
     }
 }

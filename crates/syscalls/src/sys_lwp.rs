@@ -7,7 +7,7 @@
 
 use crate::Unix;
 use crate::args::Args;
-use crate::copy::{copyin_slice, copyin_struct, copyout, copyout_struct, fault};
+use crate::copy::{copyin_into, copyin_slice, copyin_struct, copyout, copyout_struct, fault};
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{
     LWP_DETACHED, LWP_SUSPENDED, LWP_UNPARK_MAX, LWPCTL_FEATURE_CURCPU, LWPCTL_FEATURE_PCTR, LwpId,
@@ -19,7 +19,7 @@ use lwp_abi::ucontext::{UcFlags, Ucontext};
 use lwp_kernel::life::{Joinable, Start};
 use lwp_kernel::time::TimeKind;
 use lwp_kernel::{CurLwp, Outcome, Ret, SysResult};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// `_lwp_create(2)`: starts an LWP in a given context.
 ///
@@ -28,7 +28,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// context. EAGAIN: RLIMIT_NTHR.
 pub(crate) fn sys_lwp_create(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     let (flags, new_lwp) = (a.u64(1), a.ptr(2));
-    let uc: Ucontext = copyin_struct(l, a.ptr(0))?;
+    let mut uc = Ucontext::new_zeroed();
+    copyin_into(l, a.ptr(0), &mut uc)?;
     if !uc.flags().contains(UcFlags::CPU) {
         return Err(Errno::EINVAL.into());
     }

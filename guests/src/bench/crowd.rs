@@ -89,7 +89,9 @@ impl Crowd {
 
     /// Wakes every LWP, by as few calls as can do it.
     pub(crate) fn unpark_all(&self) {
-        self.parts().for_each(|part| self.unpark_part(part));
+        for part in self.parts() {
+            self.unpark_part(part);
+        }
     }
 
     /// Wakes those of one part, by one call.

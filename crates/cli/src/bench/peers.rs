@@ -64,7 +64,7 @@ pub(crate) enum Peer {
 const BUDGET: [(&str, f64); 3] = [
     ("million", 10_000.0),
     ("bytes", 1024.0),
-    ("bytes_in_all", 8.0 * 1_073_741_824.0 / 1e6),
+    ("bytes_in_all", 8_589.934_592),
 ];
 
 const GO_PAIR: &str = include_str!("pair.go");
