@@ -18,6 +18,7 @@ mod go;
 mod gostd;
 mod guests;
 mod headers;
+mod http;
 mod layouts;
 mod project;
 mod report;
@@ -26,6 +27,7 @@ mod runner;
 mod rust;
 mod serve;
 mod setup;
+mod terminal;
 
 use clap::{Parser, Subcommand};
 use project::Project;
@@ -108,6 +110,16 @@ const SUITES: &[Suite] = &[
         run: gostd::suite,
     },
     Suite {
+        name: "http",
+        about: "an HTTP server in Go, with 1,000 connections",
+        run: http::suite,
+    },
+    Suite {
+        name: "terminal",
+        about: "in a terminal: signals, job control, errors",
+        run: terminal::suite,
+    },
+    Suite {
         name: "layouts",
         about: "guests, bundle, go under unusual conditions",
         run: layouts::suite,
@@ -141,6 +153,8 @@ enum Task {
     },
     /// Runs the tests of Go's own library, built for NetBSD, and compares them with their Linux build.
     GoStd(gostd::Options),
+    /// Puts a load on an HTTP server in Go, built for NetBSD and for Linux, and compares the rates.
+    Http(http::Options),
     /// Makes random calls from 64 LWPs on 2 vcpus: none may crash, hang, or leave anything behind.
     Barrage {
         /// How many calls.
@@ -184,6 +198,7 @@ fn perform(task: Task) -> Result<ExitCode, String> {
                 ExitCode::FAILURE
             })
         }
+        Task::Http(options) => http::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
         Task::Barrage { calls, seed } => long_barrage(calls, seed),
     }
 }

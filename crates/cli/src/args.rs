@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use core::num::{NonZeroU32, NonZeroUsize};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -38,10 +39,28 @@ pub(crate) enum Command {
     Uninstall(Registry),
     /// Show what LWPs can do, and what it costs beside Linux threads
     Demo,
+    /// Say whether this host can run NetBSD programs, what is missing, and what to do
+    ///
+    /// Exit status: 0; 1 if no program runs here.
+    Doctor(Registry),
     /// Show which statements about NetBSD's LWP calls hold
     Conform(Conform),
     /// Measure what LWPs cost beside threads, futexes and others
     Bench(Bench),
+    /// Print what makes a shell complete lwp's options
+    ///
+    /// For instance: lwp completions bash > ~/.local/share/bash-completion/completions/lwp
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    ///
+    /// For instance: lwp man run | man -l -
+    Man {
+        /// Of this command, and not of lwp as a whole
+        command: Option<String>,
+    },
 }
 
 const CONFORM_EXAMPLES: &str = "\
@@ -74,7 +93,7 @@ pub(crate) struct Conform {
     pub(crate) repeat: Option<NonZeroUsize>,
 }
 
-/// `lwp install` and `lwp uninstall`.
+/// `lwp install`, `lwp uninstall` and `lwp doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Registry {
     /// Where binfmt_misc is mounted

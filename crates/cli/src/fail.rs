@@ -33,12 +33,18 @@ pub(crate) enum Failure {
     /// So many statements or checks failed.
     #[error("conform: {0} failed")]
     NotConforming(usize),
+    /// So many things that no program runs without are missing.
+    #[error("doctor: NetBSD programs do not run here ({0} missing)")]
+    Unfit(usize),
     /// Where the runner itself lies.
     #[error("/proc/self/exe: {0}")]
     Myself(io::Error),
     /// The kernel's registry of interpreters.
     #[error("{0}")]
     Install(#[from] Refused),
+    /// Nobody takes the manual, or the script.
+    #[error("standard output: {0}")]
+    Manual(io::Error),
     /// A measurement could not be made or reported.
     #[error("bench: {0}")]
     Bench(io::Error),
@@ -63,13 +69,14 @@ impl Failure {
     /// The exit status.
     pub(crate) fn status(&self) -> i32 {
         match self {
-            Self::NotConforming(_) => 1,
+            Self::NotConforming(_) | Self::Unfit(_) => 1,
             Self::Usage(_)
             | Self::Demo(_)
             | Self::Bench(_)
             | Self::Conform(_)
             | Self::Myself(_)
             | Self::Install(_)
+            | Self::Manual(_)
             | Self::Machine(_) => 125,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,

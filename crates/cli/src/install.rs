@@ -88,6 +88,15 @@ pub(crate) fn uninstall(registry: &Path) -> Result<Done, Refused> {
     remove(registry)
 }
 
+/// What the kernel starts NetBSD programs with, if our entry is in `registry` and switched on.
+pub(crate) fn installed(registry: &Path) -> Option<String> {
+    let entry = fs::read_to_string(registry.join(NAME)).ok()?;
+    let mut lines = entry.lines();
+    lines.next().filter(|&first| first == "enabled")?;
+    let runner = lines.find_map(|line| line.strip_prefix("interpreter "))?;
+    Some(runner.to_owned())
+}
+
 fn check(registry: &Path) -> Result<(), Refused> {
     if !registry.join("register").exists() {
         return Err(Refused::NotMounted(registry.to_path_buf()));
@@ -150,6 +159,25 @@ mod tests {
     fn the_pattern_is_as_long_as_its_mask() {
         assert_eq!(MAGIC.len(), MASK.len());
         assert!(MAGIC.iter().zip(MASK).all(|(byte, mask)| byte & !mask == 0));
+    }
+
+    #[test]
+    fn an_entry_says_what_is_started() {
+        let registry = std::env::temp_dir().join(format!("lwp-registry-{}", std::process::id()));
+        fs::create_dir_all(&registry).unwrap();
+        assert_eq!(installed(&registry), None);
+        for (entry, runner) in [
+            (
+                "enabled\ninterpreter /bin/lwp\nflags: P\n",
+                Some("/bin/lwp"),
+            ),
+            ("disabled\ninterpreter /bin/lwp\nflags: P\n", None),
+            ("enabled\n", None),
+        ] {
+            fs::write(registry.join(NAME), entry).unwrap();
+            assert_eq!(installed(&registry).as_deref(), runner);
+        }
+        fs::remove_dir_all(&registry).unwrap();
     }
 
     #[test]

@@ -21,11 +21,13 @@ mod args;
 mod bench;
 mod conform;
 mod demo;
+mod doctor;
 mod fail;
 mod find;
 mod guests;
 mod install;
 mod json;
+mod manual;
 mod run;
 mod stats;
 
@@ -80,6 +82,9 @@ fn obey(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Demo => demo::run(),
+        Command::Doctor(at) => doctor::run(&at.registry),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { command } => manual::page(command.as_deref()),
         Command::Conform(options) => conform::run(&options),
         Command::Bench(options) => bench::run(&options),
     }

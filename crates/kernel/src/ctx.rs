@@ -138,8 +138,9 @@ impl Default for Answer {
     }
 }
 
-/// One LWP's user-mode state.
-#[repr(C, align(64))]
+/// One LWP's user-mode state. Its alignment is what the allocator gives anyway: more would cost every new LWP
+/// time and memory.
+#[repr(C, align(16))]
 #[derive(Clone, Debug, Default)]
 pub struct UserCtx {
     /// General registers.

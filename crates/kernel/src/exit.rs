@@ -112,7 +112,7 @@ impl Kernel {
                 self.setrunnable(t, st);
             }
             LwpStat::Onproc => {
-                let cpu = st.on_cpu;
+                let cpu = st.on_cpu();
                 drop(st);
                 cpu.inspect(|&cpu| self.kick(cpu));
             }

@@ -167,7 +167,7 @@ impl<'a> Passing<'a> {
             self.kernel.sched.set_holds(self.cpu, false);
             let mut st = lwp.lock();
             st.user = Some(user);
-            st.on_cpu = None;
+            st.set_off();
             self.kernel.setrunnable(&lwp, st);
         }
         (self.lwp, self.picked)
@@ -312,7 +312,7 @@ fn is_plain(lwp: &Lwp, st: &LwpSt) -> bool {
 fn take_in_hand(lwp: &Lwp, cpu: CpuId) -> Option<Box<UserCtx>> {
     let mut st = lwp.lock();
     let is_parked = st.asleep == Some(SyncObj::Park) && st.stat == LwpStat::Sleep;
-    if !is_parked || st.on_cpu.is_some() || st.lwpctl != 0 || !is_plain(lwp, &st) {
+    if !is_parked || st.on_cpu().is_some() || st.lwpctl != 0 || !is_plain(lwp, &st) {
         return None;
     }
     st.asleep = None;
@@ -379,7 +379,7 @@ impl Kernel {
             let mut st = lwp.lock();
             match st.stat {
                 _ if st.asleep == Some(SyncObj::Park) => {
-                    let is_queued = st.stat == LwpStat::Sleep && st.on_cpu.is_none();
+                    let is_queued = st.stat == LwpStat::Sleep && st.on_cpu().is_none();
                     if is_queued && !self.sched.enqueue_fast(cpu, lwp) {
                         return None;
                     }
@@ -416,7 +416,7 @@ impl Kernel {
         st.interruptible = true;
         st.wmesg = "parked";
         st.cpu_time += lwp.ran_until(now);
-        st.on_cpu = None;
+        st.set_off();
         self.lwpctl_off(&st);
         st.user = cx.take();
         Sleeping::Asleep

@@ -74,7 +74,7 @@ impl CurLwp {
         st.lwpctl = 0;
         st.cpu_time = 0;
         self.lwp.set_on_since(kernel.machine.stamp());
-        (st.on_cpu, st.last_cpu) = (Some(0), 0);
+        st.set_on(0);
         drop(st);
         kernel.lids.claim_main(pid);
         kernel.lids.insert(&self.lwp, pid);

@@ -18,6 +18,10 @@ fn check_signals(p: &ProcSt, t: &Lwp, st: &LwpSt) -> Result<(), String> {
     if matches!(st.stat, LwpStat::Zomb | LwpStat::Idl) {
         return Ok(());
     }
+    let unlisted = st.sigpend.set().minus(p.directed);
+    ensure(unlisted.is_empty(), || {
+        format!("{}: {unlisted:?} is pending, but not known to be", t.lid())
+    })?;
     let deliverable = |set: SigSet| {
         let open = set.minus(st.sigmask).minus(SigSet::CONT);
         open.iter().find(|&signo| !p.sigacts.ignores(signo))
@@ -63,7 +67,9 @@ impl Kernel {
             ensure(known || st.stat == LwpStat::Idl, || {
                 format!("{lid}: not found by its id")
             })?;
-            ensure(st.on_cpu.is_none(), || format!("{lid}: on a vcpu at rest"))?;
+            ensure(st.on_cpu().is_none(), || {
+                format!("{lid}: on a vcpu at rest")
+            })?;
             let in_queues = queued.get(&t.birth).copied().unwrap_or(0);
             let expected = usize::from(st.stat == LwpStat::Run);
             ensure(in_queues == expected, || {

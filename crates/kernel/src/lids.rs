@@ -198,11 +198,12 @@ fn slot_index(raw: i32) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life::Joinable;
     use lwp_abi::signal::SigSet;
     use std::collections::HashMap;
 
     fn lwp(lid: LwpId) -> Arc<Lwp> {
-        Arc::new(Lwp::new(lid, 0, SigSet::EMPTY))
+        Arc::new(Lwp::new(lid, 0, SigSet::EMPTY, Joinable::Yes))
     }
 
     #[test]

@@ -9,13 +9,13 @@
 //! Sources: `kern_lwp.c: lwp_create, lwp_start, lwp_exit, lwp_wait, lwp_free, lwp_find`;
 //! `sys_lwp.c`; lwp.md 2.1, 2.2, 2.9, 2.11.
 
-use crate::ctx::{Answer, UserCtx};
+use crate::ctx::{Answer, Fpu, UserCtx};
 use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::machine::ExitWith;
 use crate::proc::{ProcSt, ProcStat};
-use crate::run::{Ended, lwp_main};
+use crate::run::{Ended, Outcome, lwp_main};
 use crate::sig::SigPend;
 use crate::sleepq::{Catch, SleepEnd};
 use crate::sync::Guard;
@@ -61,41 +61,38 @@ impl Kernel {
         ctx: UserCtx,
         setup: impl FnOnce(&mut CurLwp),
     ) -> Arc<Lwp> {
-        let lwp = self.lwp_alloc(lid, SigSet::EMPTY);
+        let lwp = Self::lwp_alloc(&mut self.proc.lock(), lid, SigSet::EMPTY, Joinable::Yes);
         let mut cur = CurLwp::new(&self.arc(), &lwp, ctx);
         setup(&mut cur);
-        self.lwp_attach(&lwp, cur, Joinable::Yes);
+        lwp.set_future(Box::pin(lwp_main(cur)));
         self.lwp_start(&lwp, Start::Running);
         lwp
     }
 
     /// A new LWP in LSIDL, known to nobody.
-    fn lwp_alloc(&self, lid: LwpId, mask: SigSet) -> Arc<Lwp> {
-        let mut p = self.proc.lock();
+    fn lwp_alloc(
+        p: &mut Guard<'_, ProcSt>,
+        lid: LwpId,
+        mask: SigSet,
+        joinable: Joinable,
+    ) -> Arc<Lwp> {
         let birth = p.births;
         p.births += 1;
-        Arc::new(Lwp::new(lid, birth, mask))
+        Arc::new(Lwp::new(lid, birth, mask, joinable))
     }
 
-    /// Counts a new LWP and gives it its future.
-    fn lwp_attach(&self, lwp: &Arc<Lwp>, cur: CurLwp, joinable: Joinable) {
-        let future = Box::pin(lwp_main(cur, Arc::clone(&self.calls)));
-        *lwp.future
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(future);
-        let mut p = self.proc.lock();
+    /// Counts a new LWP, which can be found from now on.
+    fn lwp_attach(&self, p: &mut Guard<'_, ProcSt>, lwp: &Arc<Lwp>) {
         p.lwps.insert(lwp.birth, Arc::clone(lwp));
         p.nrlwps += 1;
-        if joinable == Joinable::No {
-            lwp.lock().detached = true;
-            p.ndlwps += 1;
-        }
+        p.ndlwps += usize::from(lwp.lock().detached);
+        self.lids.insert(lwp, self.proc.pid());
     }
 
     /// `lwp_start`: publishes a new LWP and sets it running.
     pub fn lwp_start(&self, lwp: &Arc<Lwp>, start: Start) {
         let mut p = self.proc.lock();
-        self.lids.insert(lwp, self.proc.pid());
+        self.lwp_attach(&mut p, lwp);
         if start == Start::Suspended {
             lwp.set_flags(LwpFlags::WSUSPEND);
         }
@@ -179,7 +176,12 @@ impl CurLwp {
     /// EAGAIN: RLIMIT_NTHR, or no id is left.
     pub fn lwp_create(&mut self, uc: &Ucontext, joinable: Joinable) -> Result<Arc<Lwp>, Errno> {
         let kernel = Arc::clone(&self.kernel);
-        {
+        let mask = if uc.flags().contains(UcFlags::SIGMASK) {
+            uc.uc_sigmask
+        } else {
+            self.lwp.lock().sigmask
+        };
+        let lwp = {
             let mut p = kernel.proc.lock();
             // As a side effect, as in NetBSD: a dead detached LWP makes room.
             kernel.drain_detached(&mut p);
@@ -189,16 +191,15 @@ impl CurLwp {
             {
                 return Err(Errno::EAGAIN);
             }
-        }
-        let lid = self.new_lid()?;
-        let flags = uc.flags();
-        let mask = if flags.contains(UcFlags::SIGMASK) {
-            uc.uc_sigmask
-        } else {
-            self.lwp.lock().sigmask
+            let lid = self.new_lid()?;
+            Kernel::lwp_alloc(&mut p, lid, mask, joinable)
         };
-        let lwp = kernel.lwp_alloc(lid, mask);
-        let fpu = kernel.machine.fpu_clone(&mut self.ctx);
+        let fpu = if uc.flags().contains(UcFlags::FPU) {
+            // The context brings its own.
+            Fpu::default()
+        } else {
+            kernel.machine.fpu_clone(&mut self.ctx)
+        };
         let mut ctx = UserCtx {
             regs: self.ctx.regs.clone(),
             fpu,
@@ -207,7 +208,7 @@ impl CurLwp {
         crate::sigframe::set_gregs(&mut ctx.regs, &uc.uc_mcontext.gregs);
         let mut cur = CurLwp::new(&kernel, &lwp, ctx);
         cur.set_fp_and_tls(uc);
-        kernel.lwp_attach(&lwp, cur, joinable);
+        lwp.set_future(Box::pin(lwp_main(cur)));
         Ok(lwp)
     }
 
@@ -226,11 +227,9 @@ impl CurLwp {
     /// A joinable one stays to be reaped by `_lwp_wait(0)`; a detached one is reclaimed.
     pub fn lwp_abandon(&mut self, lwp: &Arc<Lwp>) {
         let kernel = Arc::clone(&self.kernel);
+        lwp.drop_future();
         let mut p = kernel.proc.lock();
-        kernel.lids.insert(lwp, kernel.proc.pid());
-        *lwp.future
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        kernel.lwp_attach(&mut p, lwp);
         kernel.make_zombie(&mut p, lwp);
     }
 
@@ -242,11 +241,13 @@ impl CurLwp {
 
     fn become_zombie(&self, p: &mut Guard<'_, ProcSt>) {
         let kernel = &self.kernel;
-        {
+        let sigmask = {
             let mut st = self.lwp.lock();
             st.cpu_time += self.lwp.ran_until(kernel.machine.stamp());
-        }
-        if self.lwp.flags().contains(LwpFlags::PENDSIG) && !p.sigpend.set().is_empty() {
+            st.sigmask
+        };
+        let open = p.sigpend.set().minus(sigmask);
+        if self.lwp.flags().contains(LwpFlags::PENDSIG) && !open.is_empty() {
             // It may have been chosen for one of them: the others are to look.
             for each in p.lwps.values() {
                 each.set_flags(LwpFlags::PENDSIG);
@@ -258,16 +259,23 @@ impl CurLwp {
     }
 
     /// `_lwp_exit(2)`; the last live LWP ends the process with status 0.
-    pub async fn exit_lwp(&mut self) -> Ended {
-        {
+    pub fn exit_lwp(&mut self) -> Outcome<'_> {
+        let is_last = {
             // Looked at and left under one lock: of two that leave at once, one is the last.
             let mut p = self.kernel.proc.lock();
-            if p.live() > 1 {
+            let is_last = p.live() <= 1;
+            if !is_last {
                 self.become_zombie(&mut p);
-                return Ended::Gone;
             }
+            is_last
+        };
+        if is_last {
+            let exit = async move { Err(self.exit_process(ExitWith::Code(0)).await) };
+            return Outcome::Sleep(Box::pin(exit));
         }
-        self.exit_process(ExitWith::Code(0)).await
+        // Leaves the vcpu's registers clean for whoever comes next.
+        self.kernel.machine.switch_out(&mut self.ctx);
+        Outcome::Done(Err(Ended::Gone))
     }
 
     /// `lwp_wait`: waits for `target` (0: any LWP) to exit, reaps it, returns its id.
@@ -390,7 +398,7 @@ impl Kernel {
             self.tell(lwp, || What::Exit);
             st.asleep = None;
             if let Some(name) = &mut st.name {
-                *name = *b"(zombie)\0\0\0\0\0\0\0\0";
+                **name = *b"(zombie)\0\0\0\0\0\0\0\0";
             }
             st.detached
         };

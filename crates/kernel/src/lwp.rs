@@ -24,6 +24,7 @@
 
 use crate::ctx::{Answer, Ctx, Trap, Uppers, UserCtx};
 use crate::kernel::Kernel;
+use crate::life::Joinable;
 use crate::machine::CpuId;
 use crate::park::Park;
 use crate::sig::SigPend;
@@ -77,14 +78,18 @@ pub enum SyncObj {
 
 /// What others may see and change of an LWP, under its lock.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and true beside any of the others"
+)]
 pub struct LwpSt {
     /// `l_stat`.
     pub stat: LwpStat,
     /// It gives up the vcpu of its own will and is to be queued behind the others.
     pub yielding: bool,
-    /// The vcpu that polls its future now.
-    pub on_cpu: Option<CpuId>,
-    /// The vcpu it ran on last; also where it queues.
+    /// It is on vcpu `last_cpu` now; see [`LwpSt::on_cpu`].
+    is_on: bool,
+    /// The vcpu it ran on last.
     pub last_cpu: CpuId,
     /// Asleep, and on whom. Stays while stopped.
     pub asleep: Option<SyncObj>,
@@ -105,7 +110,7 @@ pub struct LwpSt {
     /// Pending signals directed to it; under p_lock as well.
     pub sigpend: SigPend,
     /// `l_name`, with its NUL; `None` if never named.
-    pub name: Option<[u8; 16]>,
+    pub name: Option<Box<[u8; 16]>>,
     /// Address of its lwpctl block, 0 for none, and the switch count kept in it.
     pub lwpctl: u64,
     /// `lc_pctr`.
@@ -119,12 +124,22 @@ pub struct LwpSt {
 }
 
 impl LwpSt {
+    /// The vcpu that polls its future now, or that it is in user mode on.
+    pub fn on_cpu(&self) -> Option<CpuId> {
+        self.is_on.then_some(self.last_cpu)
+    }
+
     /// It is on vcpu `cpu` from now on.
     pub(crate) fn set_on(&mut self, cpu: CpuId) {
         self.stat = LwpStat::Onproc;
         self.yielding = false;
-        self.on_cpu = Some(cpu);
+        self.is_on = true;
         self.last_cpu = cpu;
+    }
+
+    /// It is on no vcpu any more.
+    pub(crate) fn set_off(&mut self) {
+        self.is_on = false;
     }
 }
 
@@ -150,7 +165,7 @@ pub struct Lwp {
 
 impl Lwp {
     /// A new LWP in LSIDL.
-    pub(crate) fn new(lid: LwpId, birth: u64, sigmask: SigSet) -> Self {
+    pub(crate) fn new(lid: LwpId, birth: u64, sigmask: SigSet, joinable: Joinable) -> Self {
         Self {
             lid: AtomicI32::new(lid.raw()),
             birth,
@@ -161,13 +176,13 @@ impl Lwp {
                 LwpSt {
                     stat: LwpStat::Idl,
                     yielding: false,
-                    on_cpu: None,
+                    is_on: false,
                     last_cpu: 0,
                     asleep: None,
                     interruptible: false,
                     sleep_gen: 0,
                     wmesg: "",
-                    detached: false,
+                    detached: joinable == Joinable::No,
                     waiting_for: None,
                     waiter: None,
                     sigmask,
@@ -192,6 +207,22 @@ impl Lwp {
     /// See [`Lwp::lid`].
     pub(crate) fn set_lid(&self, lid: LwpId) {
         self.lid.store(lid.raw(), Ordering::Relaxed);
+    }
+
+    /// What it will do: before it can run.
+    pub(crate) fn set_future(&self, future: LwpFuture) {
+        *self
+            .future
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(future);
+    }
+
+    /// It will never run.
+    pub(crate) fn drop_future(&self) {
+        *self
+            .future
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }
 
     /// It is on a vcpu since `now`, a stamp.
@@ -230,7 +261,7 @@ impl Lwp {
 impl Kernel {
     /// CPU time an LWP has used, the time it runs now included. `st` is its own.
     pub fn cpu_time(&self, lwp: &Lwp, st: &LwpSt) -> Duration {
-        let running = match st.on_cpu {
+        let running = match st.on_cpu() {
             Some(_) => lwp.ran_until(self.machine.stamp()),
             None => 0,
         };
@@ -256,21 +287,44 @@ pub struct CurLwp {
     pub ctx: Ctx,
     /// `l_private`: the last value given to `_lwp_setprivate` or installed with _UC_TLSBASE.
     pub private: u64,
-    /// `l_ctxlink`: the uc_link of the last context installed.
-    pub ctxlink: u64,
-    /// `l_sigstk`: the alternate signal stack.
-    pub sigstk: StackT,
-    /// The mask that the next signal frame restores (sigsuspend, pselect).
-    pub sigmask_restore: Option<SigSet>,
-    /// Upper halves of interrupted code, by the address of the frame that will restore them.
-    pub(crate) uppers: Vec<(u64, Uppers)>,
-    /// Trap number (NetBSD's) and error code of the last exception, for signal frames.
-    pub(crate) fault_words: (u32, u32),
+    /// What few LWPs have any of; see [`CurLwp::rare`].
+    rare: Option<Box<Rare>>,
     /// What [`LwpSt::trap`] said when the last sleep ended.
     pub(crate) came_back: Option<Trap>,
     /// The park in progress.
     pub(crate) park: Park,
 }
+
+/// What an LWP has only once it has to do with signals.
+#[derive(Debug)]
+pub(crate) struct Rare {
+    /// `l_ctxlink`: the uc_link of the last context installed.
+    pub(crate) ctxlink: u64,
+    /// `l_sigstk`: the alternate signal stack.
+    pub(crate) sigstk: StackT,
+    /// The mask that the next signal frame restores (sigsuspend, pselect).
+    pub(crate) sigmask_restore: Option<SigSet>,
+    /// Upper halves of interrupted code, by the address of the frame that will restore them.
+    pub(crate) uppers: Vec<(u64, Uppers)>,
+    /// Trap number (NetBSD's) and error code of the last exception, for signal frames.
+    pub(crate) fault_words: (u32, u32),
+}
+
+impl Rare {
+    /// That of an LWP without any.
+    const fn none() -> Self {
+        Self {
+            ctxlink: 0,
+            sigstk: StackT::DISABLED,
+            sigmask_restore: None,
+            uppers: Vec::new(),
+            fault_words: (0, 0),
+        }
+    }
+}
+
+/// [`Rare::none`], to be read.
+static NONE: Rare = Rare::none();
 
 impl CurLwp {
     /// The current LWP around `lwp`, about to start in `ctx`.
@@ -285,13 +339,29 @@ impl CurLwp {
             ctx: Ctx::new(ctx),
             came_back: None,
             private: 0,
-            ctxlink: 0,
-            sigstk: StackT::DISABLED,
-            sigmask_restore: None,
-            uppers: Vec::new(),
-            fault_words: (0, 0),
+            rare: None,
             park: Park::default(),
         }
+    }
+
+    /// What it has of [`Rare`], to be read.
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NONE)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(|| Box::new(Rare::none()))
+    }
+
+    /// `l_sigstk`: the alternate signal stack.
+    pub fn sigstk(&self) -> StackT {
+        self.rare().sigstk
+    }
+
+    /// Sets `l_sigstk`.
+    pub fn set_sigstk(&mut self, stack: StackT) {
+        self.rare_mut().sigstk = stack;
     }
 
     /// The current vcpu.

@@ -22,9 +22,10 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 /// The park an LWP is in.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Park {
-    timo: Option<Timo>,
+    /// Boxed: most parks that last long have none, and every LWP has room for one park.
+    timo: Option<Box<Timo>>,
     /// Where the rest of a relative time goes, 0 for nowhere.
     write_back: u64,
 }
@@ -36,7 +37,10 @@ impl CurLwp {
     /// unslept rest of a relative time is stored then (0: nowhere).
     #[must_use]
     pub fn park_enter(&mut self, timo: Option<Timo>, write_back: u64) -> bool {
-        self.park = Park { timo, write_back };
+        self.park = Park {
+            timo: timo.map(Box::new),
+            write_back,
+        };
         let mut st = self.lwp.lock();
         if self.lwp.flags().intersects(LwpFlags::WAKES) {
             self.lwp.clear_flags(LwpFlags::WAKES);
@@ -56,7 +60,7 @@ impl CurLwp {
     ///
     /// `None`: the park was over long ago, and the LWP has been to user mode since (`came_back`).
     pub(crate) async fn park_wait(&mut self) -> Option<SysResult> {
-        let deadline = self.park.timo.map(|timo| timo.deadline);
+        let deadline = self.park.timo.as_ref().map(|timo| timo.deadline);
         let ended = if self.lwp.flags().contains(LwpFlags::WSUSPEND) {
             // Told to suspend between its entry into the kernel and its sleep. NetBSD sleeps on, and the
             // caller of _lwp_suspend waits for an unpark; this is what it gets a moment later.
@@ -68,7 +72,7 @@ impl CurLwp {
         if self.came_back.is_some() {
             return None;
         }
-        let Park { timo, write_back } = self.park;
+        let Park { timo, write_back } = core::mem::take(&mut self.park);
         if let Some(timo) = timo.filter(|_| write_back != 0) {
             let rest = match ended {
                 Err(SleepEnd::TimedOut) => Timespec::ZERO,
@@ -143,7 +147,7 @@ impl Kernel {
                 }
                 st.stat = LwpStat::Run;
                 self.tell(lwp, || What::Runnable);
-                if st.on_cpu.is_none() {
+                if st.on_cpu().is_none() {
                     Unparked::ToQueue
                 } else {
                     Unparked::Done

@@ -24,7 +24,7 @@ use crate::sleepq::WaitQueue;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use crate::sync::{Guard, Mutex, Rank};
 use core::time::Duration;
-use lwp_abi::signal::Signo;
+use lwp_abi::signal::{SigSet, Signo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -65,6 +65,8 @@ pub struct ProcSt {
     pub sigacts: SigActs,
     /// Signals pending on the process.
     pub sigpend: SigPend,
+    /// Signals that may be pending on some LWP: no other need be looked for there.
+    pub(crate) directed: SigSet,
     /// The signal that stops the process.
     pub(crate) stop_signo: Option<Signo>,
     /// LWPs in sigtimedwait, most recent last.
@@ -130,6 +132,7 @@ impl Proc {
                     exiting: None,
                     sigacts: SigActs::default(),
                     sigpend: SigPend::default(),
+                    directed: SigSet::EMPTY,
                     stop_signo: None,
                     sigwaiters: Vec::new(),
                     lwpctl: LwpctlArea::default(),

@@ -23,6 +23,7 @@ use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
 use crate::sched::Watched;
+use crate::sleepq::Blocked;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Waker};
@@ -88,35 +89,43 @@ pub trait Personality: Send + Sync + 'static {
 }
 
 /// The life of an LWP in user mode and the kernel, until it is gone.
-pub(crate) async fn lwp_main(mut l: CurLwp, calls: Arc<dyn Personality>) {
-    l.tell(|| What::Start);
-    loop {
-        let trap = match l.came_back.take() {
-            Some(trap) => trap,
-            None if l.userret().await => l.enter(),
-            None => return,
-        };
-        match trap {
-            Trap::Syscall => {
-                l.tell_enter();
-                let result = match calls.syscall(&mut l) {
-                    Outcome::Done(result) => Some(result),
-                    Outcome::Sleep(sleeping) => Some(sleeping.await),
-                    Outcome::Park => None,
-                };
-                let result = match result {
-                    Some(result) => result,
-                    None => match l.park_wait().await {
+pub(crate) fn lwp_main(mut l: CurLwp) -> impl Future<Output = ()> + Send {
+    // Not an async fn: that would have room for `l` twice.
+    let kernel = Arc::clone(&l.kernel);
+    async move {
+        l.tell(|| What::Start);
+        loop {
+            let trap = match l.came_back.take() {
+                Some(trap) => trap,
+                None if l.userret().await => l.enter(),
+                None => return,
+            };
+            match trap {
+                Trap::Syscall => {
+                    l.tell_enter();
+                    let result = match kernel.calls.syscall(&mut l) {
+                        Outcome::Done(result) => Some(result),
+                        Outcome::Sleep(sleeping) => Some(sleeping.await),
+                        Outcome::Park => None,
+                    };
+                    let result = match result {
                         Some(result) => result,
-                        None => continue,
-                    },
-                };
-                if !l.syscall_return(result) {
-                    return;
+                        None => match l.park_wait().await {
+                            Some(result) => result,
+                            None => continue,
+                        },
+                    };
+                    if !l.syscall_return(result) {
+                        return;
+                    }
+                }
+                Trap::Fault(fault) => l.trap(&fault),
+                Trap::Preempted => {
+                    if l.preempted() {
+                        l.give_way().await;
+                    }
                 }
             }
-            Trap::Fault(fault) => l.trap(&fault),
-            Trap::Preempted => l.preempted().await,
         }
     }
 }
@@ -187,7 +196,7 @@ impl CurLwp {
         loop {
             let flags = self.lwp.flags();
             if !flags.intersects(LwpFlags::USERRET) {
-                if self.sigmask_restore.is_none() {
+                if self.rare().sigmask_restore.is_none() {
                     return true;
                 }
                 // No handler took the mask over; what it held back is due now.
@@ -210,16 +219,11 @@ impl CurLwp {
         }
     }
 
-    /// The vcpu was asked to come back: looks after time and events, then lets others run.
-    async fn preempted(&mut self) {
-        let kernel = Arc::clone(&self.kernel);
+    /// The vcpu was asked to come back: looks after time and events. Whether to give way to others.
+    fn preempted(&self) -> bool {
         let cpu = self.cpu();
-        let make_way = kernel.clock_intr(cpu);
-        if kernel.machine.stop_wanted() {
-            self.give_way().await;
-        } else if make_way {
-            self.yield_vcpu().await;
-        }
+        let make_way = self.kernel.clock_intr(cpu);
+        self.kernel.machine.stop_wanted() || make_way && self.kernel.sched.has_waiting(cpu)
     }
 
     /// `yield`: goes behind the other runnable LWPs, if there are any.
@@ -231,13 +235,13 @@ impl CurLwp {
     }
 
     /// Goes through the top of the vcpu's loop, even if nobody else wants to run.
-    pub(crate) async fn give_way(&mut self) {
+    pub(crate) fn give_way(&mut self) -> Blocked<'_> {
         {
             let mut st = self.lwp.lock();
             st.stat = LwpStat::Run;
             st.yielding = true;
         }
-        self.block().await;
+        self.block()
     }
 }
 
@@ -329,7 +333,7 @@ impl Kernel {
         if polled.is_ready() {
             *slot = None;
             let mut st = lwp.lock();
-            st.on_cpu = None;
+            st.set_off();
             self.tell_switch_out(lwp, st.stat);
             return;
         }
@@ -339,7 +343,7 @@ impl Kernel {
         let now = self.machine.stamp();
         self.sched.note_left(self.machine.current(), now);
         st.cpu_time += lwp.ran_until(now);
-        st.on_cpu = None;
+        st.set_off();
         self.lwpctl_off(&st);
         self.tell_switch_out(lwp, st.stat);
         let again = st.stat == LwpStat::Run;
@@ -388,8 +392,11 @@ impl Kernel {
     pub fn clock_intr(self: &Arc<Self>, cpu: CpuId) -> bool {
         let mut events = Vec::new();
         self.machine.poll(cpu, Wait::No, &mut events);
+        let queued = self.sched.waiting(cpu);
         self.deliver(&mut events);
         let now = self.run_due();
+        // Who waited for time, or for the world outside, goes before who has computed all the while.
+        let has_woken = self.sched.waiting(cpu) > queued;
         self.release_deadlines();
         self.watch_time(cpu);
         let tick = self.sched.tick(cpu, now);
@@ -398,7 +405,7 @@ impl Kernel {
         }
         self.sched.rearm(cpu, &*self.machine);
         self.sched.arm_quantum(cpu, &*self.machine);
-        tick.preempt
+        tick.preempt || has_woken
     }
 
     /// Hands out what has happened outside, and what time has brought, without waiting: so that a call
@@ -441,5 +448,35 @@ impl Kernel {
         if let Some(at) = self.callouts.next().filter(|&at| self.claim_deadline(at)) {
             self.machine.tick_at(cpu, at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctx::UserCtx;
+
+    /// What a common allocator takes for `size` bytes: a header of 8, and a multiple of 16 in all.
+    fn block(size: usize) -> usize {
+        (size + 8).next_multiple_of(16)
+    }
+
+    fn size_of_returned<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_parked_lwps_kernel_state_its_future_and_registers_included_fits_in_1_kib() {
+        let future = size_of_returned(lwp_main);
+        // Behind the two counts of the `Arc`.
+        let lwp = 2 * size_of::<usize>() + size_of::<Lwp>();
+        let registers = size_of::<UserCtx>();
+        // A slot of `Lids`, and an entry of `ProcSt::lwps`, whose nodes are half full.
+        let tables = 2 * size_of::<usize>() + 2 * size_of::<(u64, Arc<Lwp>)>();
+        let all = block(future) + block(lwp) + block(registers) + tables;
+        assert!(
+            all <= 1024,
+            "{all}: future {future}, LWP {lwp}, registers {registers}, tables {tables}"
+        );
     }
 }

@@ -375,7 +375,12 @@ impl Sched {
 
     /// Whether other LWPs wait for vcpu `cpu`.
     pub fn has_waiting(&self, cpu: CpuId) -> bool {
-        self.cpus[cpu].len.load(Ordering::SeqCst) > 0
+        self.waiting(cpu) > 0
+    }
+
+    /// How many LWPs wait for vcpu `cpu`.
+    pub(crate) fn waiting(&self, cpu: CpuId) -> usize {
+        self.cpus[cpu].len.load(Ordering::SeqCst)
     }
 
     /// Whether an LWP waits that vcpu `here`, about to idle, could run. Takes every lock (invariant 2).
@@ -600,13 +605,14 @@ fn nanos(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life::Joinable;
     use lwp_abi::lwp::LwpId;
     use lwp_abi::signal::SigSet;
 
     #[test]
     fn a_vcpu_about_to_wait_frees_an_lwp_stuck_in_anothers_next_slot() {
         let sched = Sched::new(2, Box::new(Fair));
-        let lwp = Arc::new(Lwp::new(LwpId::new(1), 0, SigSet::EMPTY));
+        let lwp = Arc::new(Lwp::new(LwpId::new(1), 0, SigSet::EMPTY, Joinable::Yes));
         // Woken on vcpu 0, which goes on running, while vcpu 1 was busy too: nobody has set a tick for it.
         sched.set_busy(0, true);
         {

@@ -189,6 +189,16 @@ enum Found {
     Act(Signo),
 }
 
+/// What [`CurLwp::issignal`] says.
+pub(crate) enum Due {
+    /// No signal is to be taken.
+    Nothing,
+    /// This one is to be acted upon, and stays pending.
+    Signal(Signo),
+    /// The LWP is to stop ([`CurLwp::stop_here`]), then to ask again.
+    Stop,
+}
+
 impl Kernel {
     /// `kpsignal` for the process.
     pub fn psignal(&self, info: &Siginfo) {
@@ -217,8 +227,11 @@ impl Kernel {
         if p.sigacts.ignores(signo) || (act.handler == SIG_IGN && signo == Signo::SIGCONT) {
             let which = SigSet::of(&[signo]);
             p.sigpend.clear(which);
-            for lwp in p.lwps.values() {
-                lwp.lock().sigpend.clear(which);
+            if p.directed.contains(signo) {
+                p.directed = p.directed.minus(which);
+                for lwp in p.lwps.values() {
+                    lwp.lock().sigpend.clear(which);
+                }
             }
         }
     }
@@ -248,6 +261,7 @@ impl Kernel {
         }
         match target {
             Target::Lwp(lwp) if !signo.acts_on_all() => {
+                p.directed.insert(signo);
                 lwp.lock().sigpend.put(signo, info);
                 self.sigpost(p, lwp, signo);
             }
@@ -268,9 +282,12 @@ impl Kernel {
             return;
         }
         p.sigpend.put(signo, info);
-        let lwps: Vec<_> = p.lwps.values().rev().map(Arc::clone).collect();
-        for lwp in &lwps {
-            if self.sigpost(p, lwp, signo) && !signo.acts_on_all() {
+        // Newest first, and one at a time: the first one asked mostly takes it, of however many.
+        let mut asked = u64::MAX;
+        while let Some((&birth, lwp)) = p.lwps.range(..asked).next_back() {
+            let lwp = Arc::clone(lwp);
+            asked = birth;
+            if self.sigpost(p, &lwp, signo) && !signo.acts_on_all() {
                 break;
             }
         }
@@ -318,7 +335,7 @@ impl Kernel {
         match st.stat {
             LwpStat::Run => true,
             LwpStat::Onproc => {
-                let cpu = st.on_cpu;
+                let cpu = st.on_cpu();
                 drop(st);
                 cpu.inspect(|&cpu| self.kick(cpu));
                 true
@@ -380,32 +397,28 @@ impl CurLwp {
         Found::Nothing
     }
 
-    /// `issignal`: stops as long as the process is to be stopped, then returns the signal to act upon,
-    /// which stays pending. Clears PENDSIG if there is none.
-    async fn issignal(&mut self) -> Option<Signo> {
-        let kernel = Arc::clone(&self.kernel);
-        loop {
-            {
-                let mut p = kernel.proc.lock();
-                if self.lwp.flags().contains(LwpFlags::WEXIT) {
-                    // A dying process neither stops nor handles anything.
-                    return None;
-                }
-                let is_stopping = matches!(p.stat, ProcStat::Stopping | ProcStat::Stopped);
-                match self.find_signal(&p) {
-                    _ if is_stopping => {}
-                    Found::Act(signo) => return Some(signo),
-                    Found::Nothing => {
-                        self.lwp.clear_flags(LwpFlags::PENDSIG);
-                        return None;
-                    }
-                    Found::Stop(signo) => {
-                        self.sigget(&mut p, signo);
-                        kernel.proc_stop(&mut p, signo, self);
-                    }
-                }
+    /// `issignal`, one turn of its loop: what to do about signals. Clears PENDSIG if there is none.
+    fn issignal(&self) -> Due {
+        let kernel = &self.kernel;
+        let mut p = kernel.proc.lock();
+        if self.lwp.flags().contains(LwpFlags::WEXIT) {
+            // A dying process neither stops nor handles anything.
+            return Due::Nothing;
+        }
+        if matches!(p.stat, ProcStat::Stopping | ProcStat::Stopped) {
+            return Due::Stop;
+        }
+        match self.find_signal(&p) {
+            Found::Act(signo) => Due::Signal(signo),
+            Found::Nothing => {
+                self.lwp.clear_flags(LwpFlags::PENDSIG);
+                Due::Nothing
             }
-            self.stop_here().await;
+            Found::Stop(signo) => {
+                self.sigget(&mut p, signo);
+                kernel.proc_stop(&mut p, signo, self);
+                Due::Stop
+            }
         }
     }
 
@@ -421,37 +434,36 @@ impl CurLwp {
 
     /// The end of an interruptible sleep with PENDSIG set: EINTR, a restart, or nothing after all.
     ///
-    /// The signal stays pending for the user boundary. This is where a stop is joined inside a call.
-    pub(crate) async fn sleep_signalled(&mut self) -> Result<(), SleepEnd> {
-        let found = {
-            let p = self.kernel.proc.lock();
-            match self.find_signal(&p) {
-                Found::Act(signo) if p.stat == ProcStat::Active => Some(signo),
-                _ => None,
-            }
+    /// The signal stays pending for the user boundary. `None`: the LWP is to stop, then to ask again.
+    pub(crate) fn sleep_signalled(&self) -> Option<Result<(), SleepEnd>> {
+        let signo = match self.issignal() {
+            Due::Nothing => return Some(Ok(())),
+            Due::Stop => return None,
+            Due::Signal(signo) => signo,
         };
-        let signo = match found {
-            Some(signo) => Some(signo),
-            None => self.issignal().await,
-        };
-        let Some(signo) = signo else { return Ok(()) };
         let p = self.kernel.proc.lock();
         if p.sigacts.get(signo).flags.contains(SaFlags::RESTART) {
-            Err(SleepEnd::Restart)
+            Some(Err(SleepEnd::Restart))
         } else {
-            Err(SleepEnd::Intr)
+            Some(Err(SleepEnd::Intr))
         }
     }
 
     /// Takes all deliverable signals, at the user boundary; `false` if the process ended on one.
     pub(crate) async fn take_signals(&mut self) -> bool {
-        while let Some(signo) = self.issignal().await {
-            if let Some(fatal) = self.postsig(signo) {
-                self.exit_process(ExitWith::Signal(fatal)).await;
-                return false;
+        loop {
+            match self.issignal() {
+                Due::Nothing => return true,
+                Due::Stop => self.stop_here().await,
+                Due::Signal(signo) => {
+                    if let Some(fatal) = self.postsig(signo) {
+                        // Boxed, or every LWP's future had room for the end of the process.
+                        Box::pin(self.exit_process(ExitWith::Signal(fatal))).await;
+                        return false;
+                    }
+                }
             }
         }
-        true
     }
 
     /// `postsig`: acts on a pending signal by building a handler frame. `Some` if it kills the process.
@@ -471,7 +483,7 @@ impl CurLwp {
             return Some(signo);
         }
         let mask = self.lwp.lock().sigmask;
-        let return_mask = self.sigmask_restore.take().unwrap_or(mask);
+        let return_mask = self.take_sigmask_restore().unwrap_or(mask);
         if act.flags.contains(SaFlags::RESETHAND) && !signo.no_reset() {
             p.sigacts.set(signo, SigAct::DEFAULT);
         }
@@ -534,13 +546,18 @@ impl CurLwp {
 
     /// `sigsuspend_setup`: puts `mask` in force until a handler returns, or until the user boundary.
     pub fn set_sigmask_for_sleep(&mut self, mask: SigSet) {
-        self.sigmask_restore = Some(self.sigmask());
+        self.rare_mut().sigmask_restore = Some(self.sigmask());
         self.set_sigmask(mask);
+    }
+
+    fn take_sigmask_restore(&mut self) -> Option<SigSet> {
+        self.rare().sigmask_restore?;
+        self.rare_mut().sigmask_restore.take()
     }
 
     /// `sigsuspend_teardown`: no handler took the mask over.
     pub(crate) fn restore_sigmask(&mut self) {
-        if let Some(mask) = self.sigmask_restore.take() {
+        if let Some(mask) = self.take_sigmask_restore() {
             self.set_sigmask(mask);
         }
     }
@@ -550,7 +567,7 @@ impl CurLwp {
         let (signo, code) = fault_signal(fault.kind);
         let trap = trap_number(fault.trapno);
         let trapno = i32::try_from(trap).unwrap_or(0);
-        self.fault_words = (trap, fault.err);
+        self.rare_mut().fault_words = (trap, fault.err);
         self.tell(|| What::Fault {
             trapno: fault.trapno,
             addr: fault.addr,

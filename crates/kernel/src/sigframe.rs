@@ -60,11 +60,12 @@ impl CurLwp {
         if act.handler >= GUEST_BOUND {
             return Err(BadAddress);
         }
-        let on_stack = self.sigstk.ss_flags & SS_ONSTACK != 0;
+        let sigstk = self.sigstk();
+        let on_stack = sigstk.ss_flags & SS_ONSTACK != 0;
         let switch = act.flags.contains(SaFlags::ONSTACK)
-            && self.sigstk.ss_flags & (SS_ONSTACK | SS_DISABLE) == 0;
+            && sigstk.ss_flags & (SS_ONSTACK | SS_DISABLE) == 0;
         let top = if switch {
-            self.sigstk.ss_sp.wrapping_add(self.sigstk.ss_size)
+            sigstk.ss_sp.wrapping_add(sigstk.ss_size)
         } else {
             self.ctx.regs.rsp.wrapping_sub(RED_ZONE)
         };
@@ -78,7 +79,7 @@ impl CurLwp {
         uc.uc_flags = UcFlags::SIGFRAME.union(stack).bits();
         uc.uc_stack = StackT::new_zeroed();
         uc.uc_sigmask = return_mask;
-        let (trapno, err) = core::mem::take(&mut self.fault_words);
+        let (trapno, err) = core::mem::take(&mut self.rare_mut().fault_words);
         uc.uc_mcontext.gregs.trapno = u64::from(trapno);
         uc.uc_mcontext.gregs.err = u64::from(err);
         let frame = Sigframe {
@@ -99,18 +100,20 @@ impl CurLwp {
         regs.r15 = at + FRAME_UC;
         regs.rflags &= !PSL_CLEARSIG;
         if switch {
-            self.sigstk.ss_flags |= SS_ONSTACK;
+            self.rare_mut().sigstk.ss_flags |= SS_ONSTACK;
         }
         Ok(())
     }
 
     fn keep_uppers(&mut self, frame: u64) {
-        self.uppers.retain(|&(at, _)| at != frame);
-        if let Some(uppers) = self.kernel.machine.uppers(&mut self.ctx) {
-            if self.uppers.len() == UPPERS_MAX {
-                self.uppers.remove(0);
+        let uppers = self.kernel.machine.uppers(&mut self.ctx);
+        let kept = &mut self.rare_mut().uppers;
+        kept.retain(|&(at, _)| at != frame);
+        if let Some(uppers) = uppers {
+            if kept.len() == UPPERS_MAX {
+                kept.remove(0);
             }
-            self.uppers.push((frame, uppers));
+            kept.push((frame, uppers));
         }
     }
 
@@ -118,10 +121,10 @@ impl CurLwp {
     pub fn getucontext(&mut self) -> Ucontext {
         let mut uc = Ucontext::new_zeroed();
         uc.uc_flags = UcFlags::GETCONTEXT.bits();
-        uc.uc_link = self.ctxlink;
+        uc.uc_link = self.rare().ctxlink;
         uc.uc_sigmask = self.sigmask();
-        uc.uc_stack = if self.sigstk.ss_flags & SS_ONSTACK != 0 {
-            self.sigstk
+        uc.uc_stack = if self.sigstk().ss_flags & SS_ONSTACK != 0 {
+            self.sigstk()
         } else {
             let proc = &self.kernel.proc;
             StackT {
@@ -150,24 +153,22 @@ impl CurLwp {
             set_gregs(&mut self.ctx.regs, &uc.uc_mcontext.gregs);
         }
         self.set_fp_and_tls(uc);
-        if let Some(index) = self
-            .uppers
-            .iter()
-            .position(|&(at, _)| at + FRAME_UC == from)
-        {
-            let (_, uppers) = self.uppers.swap_remove(index);
-            self.kernel.machine.set_uppers(&mut self.ctx, &uppers);
-        }
+        let rare = self.rare_mut();
         if flags.contains(UcFlags::SETSTACK) {
-            self.sigstk.ss_flags |= SS_ONSTACK;
+            rare.sigstk.ss_flags |= SS_ONSTACK;
         }
         if flags.contains(UcFlags::CLRSTACK) {
-            self.sigstk.ss_flags &= !SS_ONSTACK;
+            rare.sigstk.ss_flags &= !SS_ONSTACK;
         }
-        self.ctxlink = uc.uc_link;
+        rare.ctxlink = uc.uc_link;
         if flags.contains(UcFlags::STACK) {
             let on_stack = uc.uc_stack.ss_flags & SS_ONSTACK;
-            self.sigstk.ss_flags = (self.sigstk.ss_flags & !SS_ONSTACK) | on_stack;
+            rare.sigstk.ss_flags = (rare.sigstk.ss_flags & !SS_ONSTACK) | on_stack;
+        }
+        let kept = &mut rare.uppers;
+        if let Some(index) = kept.iter().position(|&(at, _)| at + FRAME_UC == from) {
+            let (_, uppers) = kept.swap_remove(index);
+            self.kernel.machine.set_uppers(&mut self.ctx, &uppers);
         }
         Ok(())
     }

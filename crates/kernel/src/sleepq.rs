@@ -17,7 +17,7 @@
 //!
 //! Sources: `kern_sleepq.c: sleepq_enter, sleepq_block, sleepq_timeout`; lwp.md 4.1, 4.2.
 
-use crate::callout::Call;
+use crate::callout::{Call, CalloutId};
 use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt, SyncObj};
@@ -27,7 +27,6 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use lwp_abi::lwp::LwpState as LwpStat;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How a sleep ended other than by the awaited event.
@@ -96,77 +95,117 @@ impl CurLwp {
     /// # Errors
     /// How it ended, if not by a plain wake-up. `Ok` says that something woke the LWP, not that what it
     /// waits for is there.
-    pub async fn sleepq_block(
+    pub fn sleepq_block(
         &mut self,
         deadline: Option<Duration>,
         catch: Catch,
-    ) -> Result<(), SleepEnd> {
-        let mut early = false;
+    ) -> impl Future<Output = Result<(), SleepEnd>> + Send {
+        // Not an async fn: what is done before the wait needs no room in the future, of which every parked LWP
+        // has one.
+        let begun = self.sleepq_begin(deadline, catch);
+        async move {
+            match begun {
+                Begun::Cancelled => return Err(SleepEnd::Intr),
+                Begun::Signalled => {}
+                Begun::Parked => self.block_lending(true).await,
+                Begun::Asleep => self.block().await,
+                Begun::Until(timer) => {
+                    self.block().await;
+                    if self.timed_out(timer) {
+                        return Err(SleepEnd::TimedOut);
+                    }
+                }
+            }
+            let mut ended = self.sleepq_ended(catch);
+            loop {
+                match ended {
+                    Some(ended) => return ended,
+                    // This is where a stop is joined inside a call.
+                    None => self.stop_here().await,
+                }
+                ended = self.sleep_signalled();
+            }
+        }
+    }
+
+    /// The first half of [`CurLwp::sleepq_block`]: what ends the sleep before it has begun, and the timer.
+    fn sleepq_begin(&mut self, deadline: Option<Duration>, catch: Catch) -> Begun {
         if catch == Catch::Signals {
             let flags = self.lwp.flags();
             if flags.intersects(LwpFlags::INTR) {
                 self.lwp.clear_flags(LwpFlags::CANCELLED);
                 self.sleepq_leave();
-                return Err(SleepEnd::Intr);
+                return Begun::Cancelled;
             }
             if flags.contains(LwpFlags::PENDSIG) && self.sigispending() {
                 self.sleepq_leave();
-                early = true;
+                return Begun::Signalled;
             }
         }
-        if !early && self.blocked_until(deadline).await {
-            return Err(SleepEnd::TimedOut);
-        }
-        if self.came_back.is_some() {
-            // What follows was looked at before the LWP went to user mode.
-            return Ok(());
-        }
-        if catch == Catch::Nothing {
-            return Ok(());
-        }
-        let flags = self.lwp.flags();
-        if flags.intersects(LwpFlags::INTR) {
-            return Err(SleepEnd::Intr);
-        }
-        if flags.contains(LwpFlags::PENDSIG) {
-            return self.sleep_signalled().await;
-        }
-        Ok(())
-    }
-
-    /// Blocks; `true` if the timer ended it.
-    async fn blocked_until(&mut self, deadline: Option<Duration>) -> bool {
         let Some(at) = deadline else {
             let lends = self.lwp.lock().asleep == Some(SyncObj::Park);
-            self.block_lending(lends).await;
-            return false;
+            return if lends { Begun::Parked } else { Begun::Asleep };
         };
         self.lwp.clear_flags(LwpFlags::STIMO);
         let sleep = self.lwp.lock().sleep_gen;
         let call = Call::Timeout(Arc::clone(&self.lwp), sleep);
-        let timer = self.kernel.callouts.schedule(at, call);
-        self.block().await;
+        Begun::Until(self.kernel.callouts.schedule(at, call))
+    }
+
+    /// The sleep with this timer is over; whether the timer ended it.
+    fn timed_out(&self, timer: CalloutId) -> bool {
         self.kernel.callouts.cancel(timer);
         self.lwp.flags().contains(LwpFlags::STIMO)
+    }
+
+    /// How a sleep has ended that no timer has; `None` as [`CurLwp::sleep_signalled`].
+    fn sleepq_ended(&self, catch: Catch) -> Option<Result<(), SleepEnd>> {
+        // What follows was looked at before an LWP went to user mode that came back from there.
+        if self.came_back.is_some() || catch == Catch::Nothing {
+            return Some(Ok(()));
+        }
+        let flags = self.lwp.flags();
+        if flags.intersects(LwpFlags::INTR) {
+            return Some(Err(SleepEnd::Intr));
+        }
+        if flags.contains(LwpFlags::PENDSIG) {
+            return self.sleep_signalled();
+        }
+        Some(Ok(()))
     }
 
     /// Gives up the vcpu until this LWP is set running again. The state says why (`LwpSt::stat`).
     ///
     /// The one place where an LWP's future returns `Pending`.
-    pub(crate) async fn block(&mut self) {
-        self.block_lending(false).await;
+    pub(crate) fn block(&mut self) -> Blocked<'_> {
+        self.block_lending(false)
     }
 
     /// [`CurLwp::block`]; with `lends`, the user-mode state is in `LwpSt::user` meanwhile, and the LWP may have
     /// used it when this returns: then `came_back` says why it is here.
-    async fn block_lending(&mut self, lends: bool) {
+    fn block_lending(&mut self, lends: bool) -> Blocked<'_> {
         self.kernel.machine.switch_out(&mut self.ctx);
-        Blocked { l: self, lends }.await;
+        Blocked { l: self, lends }
     }
 }
 
+/// How [`CurLwp::sleepq_block`] has begun.
+enum Begun {
+    /// It is over: cancelled, or the LWP is to exit.
+    Cancelled,
+    /// There is no sleep, for a signal may be due.
+    Signalled,
+    /// Asleep in a park without a limit.
+    Parked,
+    /// Asleep in another sleep without a limit.
+    Asleep,
+    /// Asleep, with this timer.
+    Until(CalloutId),
+}
+
 /// Ready as soon as the LWP is set running.
-struct Blocked<'a> {
+#[must_use = "an LWP that does not await this goes on"]
+pub(crate) struct Blocked<'a> {
     l: &'a mut CurLwp,
     lends: bool,
 }
@@ -213,7 +252,7 @@ impl Kernel {
     pub(crate) fn setrunnable(&self, lwp: &Arc<Lwp>, mut st: SpinGuard<'_, LwpSt>) {
         st.stat = LwpStat::Run;
         self.tell(lwp, || What::Runnable);
-        let queue = st.on_cpu.is_none();
+        let queue = st.on_cpu().is_none();
         drop(st);
         if queue && self.sched.enqueue(lwp, &*self.machine) {
             self.summon();
@@ -244,15 +283,104 @@ impl Kernel {
 /// The sleepers of one wait channel.
 #[derive(Debug)]
 pub struct WaitQueue {
-    /// How many are in the map: lets a broadcast to nobody cost one load.
+    /// How many there are: lets a broadcast to nobody cost one load.
     count: AtomicUsize,
     waiters: Mutex<Waiters>,
 }
 
-#[derive(Debug, Default)]
+/// A list in a vector: to come and to go costs the same however many there are, and mostly no memory.
+#[derive(Debug)]
 struct Waiters {
-    map: BTreeMap<u64, (Arc<Lwp>, u64)>,
+    places: Vec<Place>,
+    first: usize,
+    last: usize,
+    /// The first free place; they are linked by `after`.
+    free: usize,
+    len: usize,
     tickets: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Who came, in order; 0 in a free place.
+    ticket: u64,
+    /// The sleeper and its sleep; `None` in a free place.
+    waiter: Option<(Arc<Lwp>, u64)>,
+    before: usize,
+    after: usize,
+}
+
+/// No place.
+const NIL: usize = usize::MAX;
+
+impl Waiters {
+    const EMPTY: Self = Self {
+        places: Vec::new(),
+        first: NIL,
+        last: NIL,
+        free: NIL,
+        len: 0,
+        tickets: 0,
+    };
+
+    /// Takes the last place. Returns its index and its ticket.
+    fn push(&mut self, waiter: (Arc<Lwp>, u64)) -> (usize, u64) {
+        self.tickets += 1;
+        let place = Place {
+            ticket: self.tickets,
+            waiter: Some(waiter),
+            before: self.last,
+            after: NIL,
+        };
+        let index = if self.free == NIL {
+            self.places.push(place);
+            self.places.len() - 1
+        } else {
+            let index = self.free;
+            self.free = self.places[index].after;
+            self.places[index] = place;
+            index
+        };
+        match self.places.get_mut(self.last) {
+            Some(last) => last.after = index,
+            None => self.first = index,
+        }
+        self.last = index;
+        self.len += 1;
+        (index, self.tickets)
+    }
+
+    /// Gives back the place `index`, if `ticket` still has it.
+    fn remove(&mut self, index: usize, ticket: u64) -> Option<(Arc<Lwp>, u64)> {
+        let place = self.places.get_mut(index)?;
+        if place.ticket != ticket {
+            return None;
+        }
+        place.ticket = 0;
+        let waiter = place.waiter.take();
+        let (before, after) = (place.before, place.after);
+        place.after = self.free;
+        self.free = index;
+        match self.places.get_mut(before) {
+            Some(before) => before.after = after,
+            None => self.first = after,
+        }
+        match self.places.get_mut(after) {
+            Some(after) => after.before = before,
+            None => self.last = before,
+        }
+        self.len -= 1;
+        waiter
+    }
+
+    /// Takes out whoever came first, if that was no later than the one with ticket `latest`.
+    fn pop(&mut self, latest: u64) -> Option<(Arc<Lwp>, u64)> {
+        let ticket = self.places.get(self.first)?.ticket;
+        if ticket > latest {
+            return None;
+        }
+        self.remove(self.first, ticket)
+    }
 }
 
 /// An LWP's place in a [`WaitQueue`]; dropping it takes the LWP out.
@@ -260,6 +388,7 @@ struct Waiters {
 #[must_use = "dropping it leaves the queue"]
 pub struct Queued<'a> {
     queue: &'a WaitQueue,
+    index: usize,
     ticket: u64,
 }
 
@@ -268,13 +397,7 @@ impl WaitQueue {
     pub const fn new() -> Self {
         Self {
             count: AtomicUsize::new(0),
-            waiters: Mutex::new(
-                Rank::Queue,
-                Waiters {
-                    map: BTreeMap::new(),
-                    tickets: 0,
-                },
-            ),
+            waiters: Mutex::new(Rank::Queue, Waiters::EMPTY),
         }
     }
 
@@ -283,12 +406,11 @@ impl WaitQueue {
     pub fn enter(&self, l: &mut CurLwp, wmesg: &'static str, catch: Catch) -> Queued<'_> {
         let sleep = l.sleepq_enter(wmesg, SyncObj::Other, catch);
         let mut waiters = self.waiters.lock();
-        waiters.tickets += 1;
-        let ticket = waiters.tickets;
-        waiters.map.insert(ticket, (Arc::clone(&l.lwp), sleep));
-        self.count.store(waiters.map.len(), Ordering::SeqCst);
+        let (index, ticket) = waiters.push((Arc::clone(&l.lwp), sleep));
+        self.count.store(waiters.len, Ordering::SeqCst);
         Queued {
             queue: self,
+            index,
             ticket,
         }
     }
@@ -298,12 +420,9 @@ impl WaitQueue {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let woken = {
-            let mut waiters = self.waiters.lock();
-            self.count.store(0, Ordering::SeqCst);
-            core::mem::take(&mut waiters.map)
-        };
-        for (lwp, sleep) in woken.into_values() {
+        // Those who come while it goes on are not meant.
+        let latest = self.waiters.lock().tickets;
+        while let Some((lwp, sleep)) = self.pop(latest) {
             kernel.wake_sleep(&lwp, sleep);
         }
     }
@@ -316,7 +435,7 @@ impl WaitQueue {
     /// Forgets all sleepers: for a fork child, where they do not exist.
     pub fn clear(&self) {
         let mut waiters = self.waiters.lock();
-        core::mem::forget(core::mem::take(&mut waiters.map));
+        core::mem::forget(core::mem::replace(&mut *waiters, Waiters::EMPTY));
         self.count.store(0, Ordering::SeqCst);
     }
 }
@@ -330,7 +449,40 @@ impl Default for WaitQueue {
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
         let mut waiters = self.queue.waiters.lock();
-        waiters.map.remove(&self.ticket);
-        self.queue.count.store(waiters.map.len(), Ordering::SeqCst);
+        let _mostly_woken_long_ago = waiters.remove(self.index, self.ticket);
+        self.queue.count.store(waiters.len, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::life::Joinable;
+    use lwp_abi::lwp::LwpId;
+    use lwp_abi::signal::SigSet;
+
+    #[test]
+    fn places_are_left_in_any_order_and_the_first_come_is_the_first_out() {
+        let mut waiters = Waiters::EMPTY;
+        let lwp = Arc::new(Lwp::new(LwpId::new(1), 0, SigSet::EMPTY, Joinable::Yes));
+        let come = |waiters: &mut Waiters, sleep| waiters.push((Arc::clone(&lwp), sleep));
+        let sleep = |waiter: Option<(Arc<Lwp>, u64)>| waiter.map(|(_, sleep)| sleep);
+        let places: Vec<_> = (0..5).map(|number| come(&mut waiters, number)).collect();
+        for left in [2, 0, 4] {
+            let (index, ticket) = places[left];
+            assert_eq!(sleep(waiters.remove(index, ticket)), Some(left as u64));
+            assert!(waiters.remove(index, ticket).is_none());
+        }
+        let latest = waiters.tickets;
+        // Into a place that was left: the old ticket no longer has it.
+        let (index, ticket) = come(&mut waiters, 5);
+        let left = places.iter().find(|place| place.0 == index);
+        assert!(
+            left.is_some_and(|&(_, old)| old != ticket && waiters.remove(index, old).is_none())
+        );
+        let out: Vec<_> = core::iter::from_fn(|| sleep(waiters.pop(latest))).collect();
+        assert_eq!(out, [1, 3]);
+        assert_eq!((sleep(waiters.pop(u64::MAX)), waiters.len), (Some(5), 0));
+        assert_eq!((waiters.first, waiters.last), (NIL, NIL));
     }
 }

@@ -43,7 +43,7 @@ impl Kernel {
                 }
                 LwpStat::Onproc => {
                     t.set_flags(LwpFlags::PENDSIG);
-                    let cpu = st.on_cpu;
+                    let cpu = st.on_cpu();
                     drop(st);
                     cpu.inspect(|&cpu| self.kick(cpu));
                 }

@@ -87,7 +87,7 @@ impl Kernel {
         let is_asleep = matches!(st.stat, LwpStat::Sleep | LwpStat::Stop) && st.asleep.is_some();
         if is_asleep && st.interruptible {
             self.unsleep(t, st);
-        } else if let Some(cpu) = st.on_cpu {
+        } else if let Some(cpu) = st.on_cpu() {
             drop(st);
             self.kick(cpu);
         }

@@ -802,6 +802,15 @@ impl Host for LinuxHost {
         crate::restore_host_signals(&ignored, &mask);
     }
 
+    fn without_tty_signals(&self, call: &mut dyn FnMut()) {
+        let mask = crate::signals::set_mask(u64::MAX);
+        crate::signals::set_mask(
+            mask | crate::signals::bit(libc::SIGTTIN) | crate::signals::bit(libc::SIGTTOU),
+        );
+        call();
+        crate::signals::set_mask(mask);
+    }
+
     fn execve(&self, path: &CStr, argv: &[CString], envp: &[CString]) -> HostErr {
         let ends_in_null = |strings: &[CString]| -> Vec<*const core::ffi::c_char> {
             strings

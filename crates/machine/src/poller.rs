@@ -1,5 +1,9 @@
 //! Where idle vcpus wait: one epoll for all of them, and the ways to wake one.
 //!
+//! A descriptor is registered for input there, and for output in a second epoll, which the first one
+//! watches. An entry for both would report both at every change: each arriving segment would wake
+//! whoever waits for room to write.
+//!
 //! Responsible for host descriptors' readiness, for sleeping until a deadline, and for waking without
 //! a system call where possible. Not for who is woken for what (`kernel::sched`, `kernel::watch`).
 //!
@@ -28,12 +32,15 @@ use lwp_kernel::machine::{AlwaysReady, Event, HostErr, Ready, Wait};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// What a registration watches for: everything, edge triggered.
-const INTEREST: i32 =
-    libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET;
+/// What a registration for input watches for, besides errors.
+const INPUT: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET;
+/// What a registration for output watches for, besides errors.
+const OUTPUT: i32 = libc::EPOLLOUT | libc::EPOLLET;
 
 /// The token of our own eventfd; the kernel's are smaller.
 const WAKE: u64 = u64::MAX;
+/// The token of the epoll for output.
+const OUTPUTS: u64 = WAKE - 1;
 /// How long a vcpu looks for a token before it sleeps, when a CPU is free for that.
 const SPIN: Duration = Duration::from_micros(20);
 /// Events taken from the host at once.
@@ -45,6 +52,8 @@ static INTERRUPT: AtomicI32 = AtomicI32::new(-1);
 /// What all vcpus of one machine wait in.
 pub(crate) struct Poller {
     epoll: AtomicI32,
+    /// The epoll for output.
+    outputs: AtomicI32,
     wake: AtomicI32,
     watched: Mutex<BTreeMap<i32, u64>>,
     pool: RwLock<Arc<Pool>>,
@@ -75,6 +84,7 @@ impl Poller {
         let counts = Arc::new(Counts::default());
         let poller = Self {
             epoll: AtomicI32::new(-1),
+            outputs: AtomicI32::new(-1),
             wake: AtomicI32::new(-1),
             watched: Mutex::default(),
             pool: RwLock::new(new_pool(&counts)),
@@ -87,23 +97,18 @@ impl Poller {
 
     /// Makes the host's side of the poller, and registers what is watched.
     fn open(&self) -> Result<(), HostErr> {
-        // SAFETY: makes a descriptor.
-        let epoll = owned("epoll_create1", unsafe {
-            libc::epoll_create1(libc::EPOLL_CLOEXEC)
-        })?;
+        let (epoll, outputs) = (new_epoll()?, new_epoll()?);
         let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
         // SAFETY: makes a descriptor.
         let wake = owned("eventfd", unsafe { libc::eventfd(0, flags) })?;
         self.epoll.store(epoll, Ordering::Relaxed);
+        self.outputs.store(outputs, Ordering::Relaxed);
         self.wake.store(wake, Ordering::Relaxed);
         self.counts.wake_fd.store(wake, Ordering::Relaxed);
         INTERRUPT.store(wake, Ordering::Relaxed);
-        self.control(
-            libc::EPOLL_CTL_ADD,
-            wake,
-            WAKE,
-            libc::EPOLLIN | libc::EPOLLET,
-        )?;
+        let interest = libc::EPOLLIN | libc::EPOLLET;
+        control(epoll, libc::EPOLL_CTL_ADD, wake, WAKE, interest)?;
+        control(epoll, libc::EPOLL_CTL_ADD, outputs, OUTPUTS, interest)?;
         for (&fd, &token) in &*self.watched.lock().unwrap_or_else(PoisonError::into_inner) {
             // One that cannot be watched any more is one its owner will hear of by its own calls.
             let _ = self.add(fd, token);
@@ -113,8 +118,7 @@ impl Poller {
 
     /// In a fork child: everything anew, as the only vcpu.
     pub(crate) fn after_fork(&self) -> Result<(), HostErr> {
-        descriptors::close(self.epoll.load(Ordering::Relaxed));
-        descriptors::close(self.wake.load(Ordering::Relaxed));
+        self.close();
         let counts = &self.counts;
         for count in [&counts.tokens, &counts.spinning, &counts.sleeping] {
             count.store(0, Ordering::Relaxed);
@@ -125,6 +129,12 @@ impl Poller {
         core::mem::forget(core::mem::replace(&mut *pool, new_pool(counts)));
         drop(pool);
         self.open()
+    }
+
+    fn close(&self) {
+        for fd in [&self.epoll, &self.outputs, &self.wake] {
+            descriptors::close(fd.load(Ordering::Relaxed));
+        }
     }
 
     pub(crate) fn vcpu_arrives(&self) {
@@ -218,37 +228,30 @@ impl Poller {
     /// Asks the host for events, waiting `time` at most, with this signal mask meanwhile. Says
     /// whether our own eventfd was among them.
     fn collect(&self, time: Option<Duration>, mask: u64, events: &mut Vec<Event>) -> bool {
-        let mut ready = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
-        let time = time.map(clock::timespec);
-        let time = time.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: the array has `BATCH` entries, the mask 8 bytes; `time` points to a local or nowhere.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_epoll_pwait2,
-                self.epoll.load(Ordering::Relaxed),
-                ready.as_mut_ptr(),
-                BATCH,
-                time,
-                &raw const mask,
-                // A whole word: the last argument is passed in memory, where an `i32` leaves the
-                // upper half as it was, and Linux then says EINVAL.
-                size_of::<u64>(),
-            )
-        };
-        let count = usize::try_from(count).unwrap_or(0).min(BATCH);
-        let mut is_woken = false;
-        for event in &ready[..count] {
-            let (token, bits) = (event.u64, event.events);
-            if token == WAKE {
-                is_woken = true;
-            } else {
-                events.push(Event::Ready {
-                    token,
-                    ready: from_epoll(bits),
-                });
-            }
+        let (mut is_woken, mut has_outputs) = (false, false);
+        let epoll = self.epoll.load(Ordering::Relaxed);
+        take(epoll, time, mask, |token, ready| match token {
+            WAKE => is_woken = true,
+            OUTPUTS => has_outputs = true,
+            token => events.push(Event::Ready { token, ready }),
+        });
+        if has_outputs {
+            self.collect_outputs(mask, events);
         }
         is_woken
+    }
+
+    /// Takes all that the epoll for output has: it is reported again only after that.
+    fn collect_outputs(&self, mask: u64, events: &mut Vec<Event>) {
+        let outputs = self.outputs.load(Ordering::Relaxed);
+        loop {
+            let count = take(outputs, Some(Duration::ZERO), mask, |token, ready| {
+                events.push(Event::Ready { token, ready });
+            });
+            if count < BATCH {
+                return;
+            }
+        }
     }
 
     pub(crate) fn wake_one(&self) {
@@ -276,23 +279,30 @@ impl Poller {
     /// Registers a descriptor with the host. Whatever the host cannot watch is called always ready:
     /// its owner then finds out by trying.
     fn add(&self, fd: i32, token: u64) -> Result<(), AlwaysReady> {
-        match self.control(libc::EPOLL_CTL_ADD, fd, token, INTEREST) {
-            Err(HostErr {
-                errno: libc::EEXIST,
-                ..
-            }) => self.control(libc::EPOLL_CTL_MOD, fd, token, INTEREST),
-            result => result,
+        for (epoll, interest) in self.directions() {
+            match control(epoll, libc::EPOLL_CTL_ADD, fd, token, interest) {
+                Err(HostErr {
+                    errno: libc::EEXIST,
+                    ..
+                }) => control(epoll, libc::EPOLL_CTL_MOD, fd, token, interest),
+                result => result,
+            }
+            .map_err(|_| AlwaysReady)?;
         }
-        .map_err(|_| AlwaysReady)
+        Ok(())
+    }
+
+    /// Both epolls, with what they watch for.
+    fn directions(&self) -> [(i32, i32); 2] {
+        [(&self.epoll, INPUT), (&self.outputs, OUTPUT)]
+            .map(|(epoll, interest)| (epoll.load(Ordering::Relaxed), interest))
     }
 
     /// The host knows a registration by number and open file: another file under the same number has
     /// none. Asking changes nothing; an edge may be reported once more.
     pub(crate) fn poll_has(&self, fd: i32, token: u64) -> bool {
-        can_watch(fd)
-            && self
-                .control(libc::EPOLL_CTL_MOD, fd, token, INTEREST)
-                .is_ok()
+        let epoll = self.epoll.load(Ordering::Relaxed);
+        can_watch(fd) && control(epoll, libc::EPOLL_CTL_MOD, fd, token, INPUT).is_ok()
     }
 
     pub(crate) fn poll_del(&self, fd: i32) {
@@ -302,8 +312,10 @@ impl Poller {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&fd);
         if known.is_some() {
-            // It can only be gone already.
-            let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+            for (epoll, _) in self.directions() {
+                // It can only be gone already.
+                let _ = control(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
+            }
         }
     }
 
@@ -314,21 +326,6 @@ impl Poller {
     pub(crate) fn cancel_blocking(&self, token: u64) -> bool {
         self.pool().cancel(token)
     }
-
-    fn control(&self, op: i32, fd: i32, token: u64, interest: i32) -> Result<(), HostErr> {
-        let mut event = libc::epoll_event {
-            events: interest.cast_unsigned(),
-            u64: token,
-        };
-        let epoll = self.epoll.load(Ordering::Relaxed);
-        // SAFETY: reads one structure.
-        let result = unsafe { libc::epoll_ctl(epoll, op, fd, &raw mut event) };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(last_error("epoll_ctl"))
-        }
-    }
 }
 
 impl Drop for Poller {
@@ -337,8 +334,7 @@ impl Drop for Poller {
         // The newest poller's descriptor stays the one to interrupt.
         let _ = INTERRUPT.compare_exchange(wake, -1, Ordering::Relaxed, Ordering::Relaxed);
         self.counts.wake_fd.store(-1, Ordering::Relaxed);
-        descriptors::close(self.epoll.load(Ordering::Relaxed));
-        descriptors::close(wake);
+        self.close();
     }
 }
 
@@ -368,6 +364,55 @@ impl Counts {
             write_event(self.wake_fd.load(Ordering::Relaxed));
         }
     }
+}
+
+fn new_epoll() -> Result<i32, HostErr> {
+    // SAFETY: makes a descriptor.
+    owned("epoll_create1", unsafe {
+        libc::epoll_create1(libc::EPOLL_CLOEXEC)
+    })
+}
+
+fn control(epoll: i32, op: i32, fd: i32, token: u64, interest: i32) -> Result<(), HostErr> {
+    let mut event = libc::epoll_event {
+        events: interest.cast_unsigned(),
+        u64: token,
+    };
+    // SAFETY: reads one structure.
+    let result = unsafe { libc::epoll_ctl(epoll, op, fd, &raw mut event) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_error("epoll_ctl"))
+    }
+}
+
+/// Takes events from an epoll, `BATCH` at most, waiting `time` at most, with this signal mask
+/// meanwhile; how many there were.
+fn take(epoll: i32, time: Option<Duration>, mask: u64, mut each: impl FnMut(u64, Ready)) -> usize {
+    let mut ready = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+    let time = time.map(clock::timespec);
+    let time = time.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: the array has `BATCH` entries, the mask 8 bytes; `time` points to a local or nowhere.
+    let count = unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll,
+            ready.as_mut_ptr(),
+            BATCH,
+            time,
+            &raw const mask,
+            // A whole word: the last argument is passed in memory, where an `i32` leaves the
+            // upper half as it was, and Linux then says EINVAL.
+            size_of::<u64>(),
+        )
+    };
+    let count = usize::try_from(count).unwrap_or(0).min(BATCH);
+    for event in &ready[..count] {
+        let (token, bits) = (event.u64, event.events);
+        each(token, from_epoll(bits));
+    }
+    count
 }
 
 /// Whether the number is the guest's, or in the place of our own.

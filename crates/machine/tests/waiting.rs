@@ -10,6 +10,7 @@ use lwp_kernel::machine::{
 };
 use lwp_machine::{LinuxHost, own_descriptors};
 use lwp_syscalls::host::Host;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -57,7 +58,16 @@ fn readiness_is_reported_once_per_change() {
     let event = until(&guest, |event| {
         matches!(event, Event::Ready { token: 77, .. })
     });
-    assert!(matches!(event, Event::Ready { ready, .. } if ready.contains(Ready::IN)));
+    assert!(
+        matches!(
+            event,
+            Event::Ready {
+                ready: Ready::IN,
+                ..
+            }
+        ),
+        "not OUT again"
+    );
     assert!(guest.machine.ready_now(fd).contains(Ready::IN | Ready::OUT));
     ours.read_exact(&mut [0]).expect("a byte");
     assert!(!guest.machine.ready_now(fd).contains(Ready::IN));
@@ -76,6 +86,50 @@ fn readiness_is_reported_once_per_change() {
             .ready_now(fd)
             .contains(Ready::HUP | Ready::RDHUP)
     );
+}
+
+#[test]
+fn room_to_write_is_reported_when_there_was_none() {
+    let _alone = alone();
+    let guest = Guest::new();
+    let pairs: Vec<_> = (0..200).map(|_| full_pair()).collect();
+    for (token, (ours, _)) in (0..).zip(&pairs) {
+        let fd = given(ours.try_clone());
+        guest
+            .machine
+            .poll_add(fd, token)
+            .expect("it can be watched");
+    }
+    let mut events = Vec::new();
+    guest.machine.poll(0, Wait::No, &mut events);
+    assert!(events.is_empty(), "full, and nothing to read");
+    // More at once than are taken at once, so that some are left.
+    for (_, theirs) in &pairs {
+        empty(theirs);
+    }
+    guest.machine.poll(0, Wait::No, &mut events);
+    let tokens: BTreeSet<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::Ready { token, ready } if *ready == Ready::OUT => *token,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(tokens.into_iter().eq(0..200));
+}
+
+/// Connected sockets; in the first nothing more can be written.
+fn full_pair() -> (UnixStream, UnixStream) {
+    let (mut ours, theirs) = UnixStream::pair().expect("sockets");
+    for socket in [&ours, &theirs] {
+        socket.set_nonblocking(true).expect("a flag");
+    }
+    while ours.write(&[0; 1 << 13]).is_ok() {}
+    (ours, theirs)
+}
+
+fn empty(mut socket: &UnixStream) {
+    while socket.read(&mut [0; 1 << 13]).is_ok() {}
 }
 
 #[test]

@@ -89,6 +89,10 @@ impl Host for NoHost {
 
     fn leave_signals(&self, _: SigSet, _: SigSet) {}
 
+    fn without_tty_signals(&self, call: &mut dyn FnMut()) {
+        call();
+    }
+
     fn execve(&self, _: &CStr, _: &[CString], _: &[CString]) -> HostErr {
         NOTHING
     }

@@ -21,11 +21,21 @@ pub(crate) fn fault(_: BadAddress) -> Errno {
 /// EFAULT.
 pub fn copyin_struct<T: FromBytes + IntoBytes>(l: &CurLwp, from: u64) -> Result<T, Errno> {
     let mut value = T::new_zeroed();
-    l.kernel
-        .machine
-        .copyin(from, value.as_mut_bytes())
-        .map_err(fault)?;
+    copyin_into(l, from, &mut value)?;
     Ok(value)
+}
+
+/// Reads a record into its place: a large one need not move then.
+///
+/// # Errors
+/// EFAULT; part of `to` may have been written.
+pub fn copyin_into<T: FromBytes + IntoBytes>(
+    l: &CurLwp,
+    from: u64,
+    to: &mut T,
+) -> Result<(), Errno> {
+    let to = to.as_mut_bytes();
+    l.kernel.machine.copyin(from, to).map_err(fault)
 }
 
 /// Writes a record.

@@ -266,6 +266,10 @@ pub trait Host: Send + Sync + 'static {
     /// about to execute: signals not in `ignored` have their default.
     fn leave_signals(&self, ignored: SigSet, mask: SigSet);
 
+    /// Makes `call` with SIGTTIN and SIGTTOU blocked in this thread: what it does with a terminal is then done
+    /// in the background too.
+    fn without_tty_signals(&self, call: &mut dyn FnMut());
+
     /// execve(2); returns only if it failed. Signal dispositions and mask are the caller's affair.
     fn execve(&self, path: &CStr, argv: &[CString], envp: &[CString]) -> HostErr;
 }

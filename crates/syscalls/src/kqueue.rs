@@ -139,29 +139,40 @@ impl Kqueue {
         }
         let cx = self.cx(kernel);
         let mut st = self.st.lock();
-        for (bell, hint) in self.inbox.take() {
-            let source = st.knotes.filter(bell.key);
-            if source.is_some_and(|source| Arc::ptr_eq(source.bell(), &bell)) {
-                st.knotes.activity(bell.key, Some(hint), &cx);
-            }
+        for (key, hint) in self.news(&st) {
+            st.knotes.activity(key, Some(hint), &cx);
         }
         self.publish(&st);
     }
 
-    /// The end of the queue as it is now: what is reported again has a later place.
-    fn end(&self) -> u64 {
-        self.st.lock().knotes.end()
+    /// The knotes whose bells rang, with what happened.
+    fn news(&self, st: &State) -> Vec<(Key, u64)> {
+        let rung = self.inbox.take().into_iter().filter(|(bell, _)| {
+            let source = st.knotes.filter(bell.key);
+            source.is_some_and(|source| Arc::ptr_eq(source.bell(), bell))
+        });
+        rung.map(|(bell, hint)| (bell.key, hint)).collect()
     }
 
-    /// Reports queued knotes placed before `end`, up to `room` records in `out`.
-    fn scan(&self, kernel: &Arc<Kernel>, end: u64, room: usize, out: &mut Vec<Kevent100>) {
+    /// Reports news and what is queued, up to `room` records in `out`: what was queued before `end`, or,
+    /// without it, all. Returns the end: what is to be reported again comes behind it.
+    fn scan(
+        &self,
+        kernel: &Arc<Kernel>,
+        end: Option<u64>,
+        room: usize,
+        out: &mut Vec<Kevent100>,
+    ) -> u64 {
         let mut gone = Vec::new();
         let mut st = self.st.lock();
-        st.knotes.scan(end, room, &self.cx(kernel), out, &mut gone);
+        let news = self.news(&st);
+        let cx = self.cx(kernel);
+        let end = st.knotes.scan(&news, end, room, &cx, out, &mut gone);
         self.publish(&st);
         drop(st);
         // One-shot sources go here, with no lock held.
         drop(gone);
+        end
     }
 
     /// Whether there may be something to report.
@@ -376,6 +387,8 @@ impl Inbox {
 impl Listener for Bell {
     fn activity(&self, kernel: &Arc<Kernel>, ready: Ready) {
         if ready.intersects(self.want) {
+            self.hint
+                .fetch_or(u64::from(ready.bits()), Ordering::SeqCst);
             self.ring(kernel);
         }
     }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod background;
 pub mod copy;
 mod errno;
 pub mod exec;

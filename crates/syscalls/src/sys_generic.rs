@@ -15,6 +15,7 @@
 
 use crate::Unix;
 use crate::args::Args;
+use crate::background;
 use crate::copy;
 use crate::errno::{from_host, restartable};
 use crate::files::Kind;
@@ -299,6 +300,9 @@ pub(crate) fn socket_deadline(sys: &Unix, l: &CurLwp, fd: i32, want: Ready) -> O
 impl Transfer {
     /// Moves what can be moved without waiting. `None` if the LWP has to wait.
     fn attempt(&mut self, sys: &Unix, l: &CurLwp) -> Option<Result<(), Ended>> {
+        if self.reads_in_background(sys) {
+            return None;
+        }
         loop {
             match self.step(sys, l) {
                 Ok(moved) => {
@@ -367,7 +371,15 @@ impl Transfer {
             (Way::Write, Kind::Device) if is_tty(sys, self.fd) => TTY_CHUNK,
             _ => return self.host_transfer(sys, self.pieces.as_slice(), Waiting::May),
         };
-        self.host_transfer(sys, &self.pieces.first(limit), Waiting::May)
+        background::change(sys, l, self.fd, || {
+            self.host_transfer(sys, &self.pieces.first(limit), Waiting::May)
+        })
+    }
+
+    fn reads_in_background(&self, sys: &Unix) -> bool {
+        self.kind == Kind::Device
+            && self.way == Way::Read
+            && background::is_background(sys, self.fd)
     }
 
     /// A socket: sendmsg(2) and recvmsg(2) can be told not to wait, and not to raise SIGPIPE.
@@ -418,6 +430,12 @@ impl Transfer {
         };
         let mut patience = Patience::default();
         loop {
+            if self.reads_in_background(sys) {
+                background::before_read(sys, l, self.fd).await?;
+                if let Some(result) = self.attempt(sys, l) {
+                    return result;
+                }
+            }
             let ready = patience.wait_ready(l, self.fd, self.want(), deadline, wmesg);
             ready.await.map_err(restartable)?;
             if let Some(result) = self.attempt(sys, l) {

@@ -7,6 +7,7 @@
 
 use crate::Unix;
 use crate::args::Args;
+use crate::background;
 use crate::copy::copyout;
 use crate::errno::{from_host, from_rustix, host_unless_interrupted, restartable};
 use crate::files::Kind;
@@ -18,6 +19,7 @@ use lwp_abi::ioctl::{
     FIOASYNC, FIOCLEX, FIOGETOWN, FIONBIO, FIONCLEX, FIONREAD, FIONSPACE, FIONWRITE, FIOSEEKDATA,
     FIOSEEKHOLE, FIOSETOWN, IoctlCmd, SIOCATMARK, SIOCGPGRP, SIOCSPGRP,
 };
+use lwp_abi::signal::Signo;
 use lwp_kernel::machine::HostErr;
 use lwp_kernel::sleepq::Catch;
 use lwp_kernel::{CurLwp, Ended, Outcome, Ret, SysResult};
@@ -96,7 +98,9 @@ fn begin(
     }
     let done = match on_any_file(sys, fd, kind, cmd, &mut arg)? {
         true => Done::Now,
-        false if cmd.group() == b't' => tty::ioctl(sys, l, fd, cmd, &mut arg)?,
+        false if cmd.group() == b't' => {
+            background::change(sys, l, fd, || tty::ioctl(sys, l, fd, cmd, &mut arg))?
+        }
         false => return Err(Errno::ENOTTY.into()),
     };
     Ok((done, arg))
@@ -112,11 +116,14 @@ fn give_back(l: &CurLwp, cmd: IoctlCmd, arg: &[u8], at: u64) -> SysResult {
 
 async fn on_helper(sys: &Unix, l: &mut CurLwp, fd: i32, job: Job) -> SysResult {
     let host = Arc::clone(&sys.host);
+    let is_masked = background::is_masked(l, Signo::SIGTTOU);
+    let mut arg = job.arg;
     let run = move || {
-        host_unless_interrupted(match job.arg {
-            JobArg::Bytes(mut bytes) => host.ioctl(fd, job.request, &mut bytes),
-            JobArg::Word(word) => host.ioctl_word(fd, job.request, word),
-        })
+        let done = background::change_as(&*host, is_masked, || match &mut arg {
+            JobArg::Bytes(bytes) => host.ioctl(fd, job.request, bytes),
+            JobArg::Word(word) => host.ioctl_word(fd, job.request, *word),
+        });
+        host_unless_interrupted(done)
     };
     let result = l
         .run_blocking("ttyout", Catch::Signals, run)

@@ -7,7 +7,7 @@
 
 use crate::Unix;
 use crate::args::Args;
-use crate::copy::{copyin_slice, copyin_struct, copyout, copyout_struct, fault};
+use crate::copy::{copyin_into, copyin_slice, copyin_struct, copyout, copyout_struct, fault};
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{
     LWP_DETACHED, LWP_SUSPENDED, LWP_UNPARK_MAX, LWPCTL_FEATURE_CURCPU, LWPCTL_FEATURE_PCTR, LwpId,
@@ -19,7 +19,7 @@ use lwp_abi::ucontext::{UcFlags, Ucontext};
 use lwp_kernel::life::{Joinable, Start};
 use lwp_kernel::time::TimeKind;
 use lwp_kernel::{CurLwp, Outcome, Ret, SysResult};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// `_lwp_create(2)`: starts an LWP in a given context.
 ///
@@ -28,7 +28,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// context. EAGAIN: RLIMIT_NTHR.
 pub(crate) fn sys_lwp_create(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     let (flags, new_lwp) = (a.u64(1), a.ptr(2));
-    let uc: Ucontext = copyin_struct(l, a.ptr(0))?;
+    let mut uc = Ucontext::new_zeroed();
+    copyin_into(l, a.ptr(0), &mut uc)?;
     if !uc.flags().contains(UcFlags::CPU) {
         return Err(Errno::EINVAL.into());
     }
@@ -55,7 +56,7 @@ pub(crate) fn sys_lwp_create(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
 
 /// `_lwp_exit(2)`: ends the calling LWP, and the process with it if no other lives.
 pub(crate) fn sys_lwp_exit<'a>(_: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outcome<'a> {
-    Outcome::Sleep(Box::pin(async move { Err(l.exit_lwp().await) }))
+    l.exit_lwp()
 }
 
 /// `_lwp_self(2)`: the caller's id.
@@ -289,7 +290,7 @@ pub(crate) fn sys_lwp_setname(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
         .lwp_find(&p, self_or(l, a.int(0)))
         .ok_or(Errno::ESRCH)?;
     let mut st = t.lock();
-    st.name = Some(name);
+    st.name = Some(Box::new(name));
     l.kernel.tell_name(&t, name);
     Ok(Ret::ZERO)
 }
@@ -306,7 +307,7 @@ pub(crate) fn sys_lwp_getname(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
             .kernel
             .lwp_find(&p, self_or(l, a.int(0)))
             .ok_or(Errno::ESRCH)?;
-        t.lock().name.unwrap_or_default()
+        t.lock().name.as_deref().copied().unwrap_or_default()
     };
     let room = usize::try_from(len).unwrap_or(usize::MAX).min(MAXCOMLEN);
     let with_nul = name

@@ -357,7 +357,9 @@ fn look(sys: &Unix, l: &CurLwp, fds: &mut [Pollfd]) -> Result<usize, Errno> {
         tv_nsec: 0,
     };
     for some in asked.chunks_mut(AT_A_TIME) {
-        poll(some, Some(&no_wait)).map_err(crate::errno::from_rustix)?;
+        // If nothing is ready, a signal for this thread makes it EINTR, although it does not wait.
+        rustix::io::retry_on_intr(|| poll(some, Some(&no_wait)))
+            .map_err(crate::errno::from_rustix)?;
     }
     for (entry, answer) in entries.into_iter().zip(asked) {
         let is_socket = || matches!(sys.files.kind(&*sys.host, entry.fd), Ok(Kind::Socket));

@@ -229,7 +229,7 @@ impl SigWait {
 pub(crate) fn sys_sigaltstack14(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     let (nss, oss) = (a.ptr(0), a.ptr(1));
     let new: Option<StackT> = (nss != 0).then(|| copyin_struct(l, nss)).transpose()?;
-    let old = l.sigstk;
+    let old = l.sigstk();
     if let Some(new) = new {
         if new.ss_flags & !(SS_DISABLE | SS_ONSTACK) != 0 {
             return Err(Errno::EINVAL.into());
@@ -243,11 +243,11 @@ pub(crate) fn sys_sigaltstack14(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult
         }
         // Whether the LWP is on it is not for the caller to say.
         let on_stack = old.ss_flags & SS_ONSTACK;
-        l.sigstk = StackT {
+        l.set_sigstk(StackT {
             ss_flags: new.ss_flags & SS_DISABLE | on_stack,
             pad: 0,
             ..new
-        };
+        });
     }
     if oss != 0 {
         copyout_struct(l, &old, oss)?;

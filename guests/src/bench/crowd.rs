@@ -1,5 +1,6 @@
 //! Many LWPs with stacks in one mapping: separate ones would meet Linux's limit on mappings.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicI32, Ordering};
 use rt::Errno;
 use rt::abi::lwp::LwpId;
@@ -7,7 +8,7 @@ use rt::abi::ucontext::Ucontext;
 use rt::lwp;
 use rt::vm::{self, Area};
 
-/// What one `_lwp_unpark_all` takes.
+/// What one `_lwp_unpark_all` takes; also how many are measured at a time.
 const TOGETHER: usize = 1024;
 
 /// LWPs numbered from 0, each with a stack of its own.
@@ -48,11 +49,27 @@ impl Crowd {
 
     /// Makes every LWP: LWP `i` starts in `entry(i)`.
     pub(crate) fn create(&self, entry: extern "C" fn(u64), flags: u64) -> Result<(), Errno> {
-        let mut uc = lwp::makecontext(entry, 0, self.stacks.base + self.stack as u64)?;
-        for i in 0..self.len {
-            self.create_one(&mut uc, i, flags)?;
-        }
-        Ok(())
+        let mut uc = self.context(entry)?;
+        (0..self.len).try_for_each(|i| self.create_one(&mut uc, i, flags))
+    }
+
+    /// What [`Crowd::create_part`] starts LWPs in. To be made before the first LWP.
+    pub(crate) fn context(&self, entry: extern "C" fn(u64)) -> Result<Ucontext, Errno> {
+        lwp::makecontext(entry, 0, self.stacks.base + self.stack as u64)
+    }
+
+    /// [`Crowd::create`] of some.
+    pub(crate) fn create_part(&self, uc: &mut Ucontext, part: Range<usize>) -> Result<(), Errno> {
+        part.into_iter().try_for_each(|i| self.create_one(uc, i, 0))
+    }
+
+    /// All, cut into parts that take together far less than a quantum: what is measured in one of them is
+    /// measured without a turn of other LWPs in between.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let len = self.len;
+        (0..len)
+            .step_by(TOGETHER)
+            .map(move |start| start..(start + TOGETHER).min(len))
     }
 
     /// Makes LWP `i`, from a context that `makecontext` has made.
@@ -72,9 +89,15 @@ impl Crowd {
 
     /// Wakes every LWP, by as few calls as can do it.
     pub(crate) fn unpark_all(&self) {
-        for lids in self.lids().chunks(TOGETHER) {
-            let _ = rt::sys!(SYS_LWP_UNPARK_ALL, lids.as_ptr(), lids.len(), 0_u64);
+        for part in self.parts() {
+            self.unpark_part(part);
         }
+    }
+
+    /// Wakes those of one part, by one call.
+    pub(crate) fn unpark_part(&self, part: Range<usize>) {
+        let lids = &self.lids()[part];
+        let _ = rt::sys!(SYS_LWP_UNPARK_ALL, lids.as_ptr(), lids.len(), 0_u64);
     }
 
     /// Waits for the end of every LWP.

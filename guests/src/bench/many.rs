@@ -37,6 +37,12 @@ fn expect(count: u64) {
     AWAITED.store(count, Ordering::Relaxed);
 }
 
+/// Has the next `count` that are woken come.
+fn call(count: u64) {
+    expect(count);
+    CALLED.fetch_add(1, Ordering::Release);
+}
+
 /// Parks until they have come.
 fn all_came() {
     while CAME.load(Ordering::Acquire) < AWAITED.load(Ordering::Relaxed) {
@@ -72,11 +78,15 @@ extern "C" fn come_and_park(i: u64) {
 /// Makes `count` LWPs and has them park. Returns how long `_lwp_create` took altogether.
 fn gather(count: u64) -> Result<(Crowd, u64), rt::Errno> {
     let crowd = Crowd::new(count, STACK)?;
-    expect(count);
-    let start = now();
-    crowd.create(come_and_park, 0)?;
-    let made = now() - start;
-    all_came();
+    let mut uc = crowd.context(come_and_park)?;
+    let mut made = 0;
+    for part in crowd.parts() {
+        expect(part.len() as u64);
+        let start = now();
+        crowd.create_part(&mut uc, part)?;
+        made += now() - start;
+        all_came();
+    }
     Ok((crowd, made))
 }
 
@@ -134,11 +144,10 @@ pub(crate) fn curve(count: u64) -> Verdict {
 /// `_lwp_unpark` of all, one after the other; the calls alone.
 fn unpark(crowd: &Crowd, count: u64, rounds: u64) {
     let mut took = 0;
-    for _ in 0..rounds {
-        expect(count);
-        CALLED.fetch_add(1, Ordering::Release);
+    for part in (0..rounds).flat_map(|_| crowd.parts()) {
+        call(part.len() as u64);
         let start = now();
-        for i in 0..crowd.len() {
+        for i in part {
             let _ = lwp::unpark(crowd.lid(i));
         }
         took += now() - start;
@@ -150,11 +159,10 @@ fn unpark(crowd: &Crowd, count: u64, rounds: u64) {
 /// A switch: from one LWP to the next, through all; and to one and back, while the others sleep.
 fn switch(crowd: &Crowd, count: u64, rounds: u64) {
     let mut took = 0;
-    for _ in 0..rounds {
-        expect(count);
-        CALLED.fetch_add(1, Ordering::Release);
-        crowd.unpark_all();
-        // All are runnable: from here on each is switched to, comes, and parks.
+    for part in (0..rounds).flat_map(|_| crowd.parts()) {
+        call(part.len() as u64);
+        crowd.unpark_part(part);
+        // All of them are runnable: from here on each is switched to, comes, and parks.
         let start = now();
         all_came();
         took += now() - start;
@@ -163,8 +171,7 @@ fn switch(crowd: &Crowd, count: u64, rounds: u64) {
     let one = crowd.lid(crowd.len() / 2);
     let start = now();
     for _ in 0..LEAST {
-        expect(1);
-        CALLED.fetch_add(1, Ordering::Release);
+        call(1);
         let _ = lwp::unpark(one);
         all_came();
     }
@@ -174,8 +181,7 @@ fn switch(crowd: &Crowd, count: u64, rounds: u64) {
 /// What a time adds to a park: armed, and taken back by the unpark, while all the others' are armed.
 fn timer(count: u64, crowd: &Crowd, rounds: u64) {
     let turn = || {
-        expect(count);
-        CALLED.fetch_add(1, Ordering::Release);
+        call(count);
         crowd.unpark_all();
         all_came();
     };

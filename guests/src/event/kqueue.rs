@@ -27,6 +27,10 @@ pub(crate) const CHECKS: &[Check] = &[
     ("kq-close-drops-knotes", close_drops_knotes),
     ("kq-dup-keeps-its-own", dup_keeps_its_own),
     ("kq-write-end-without-reader", write_end_without_reader),
+    (
+        "kq-data-is-no-news-for-a-writer",
+        data_is_no_news_for_a_writer,
+    ),
     ("kq-eof-of-socket", eof_of_socket),
     ("kq-signal-interrupts", signal_interrupts),
     ("kq-closed-while-waiting", closed_while_waiting),
@@ -259,6 +263,24 @@ fn write_end_without_reader() -> Verdict {
     ensure_eq!(found.events[0].flags & EV_EOF, EV_EOF);
     apply(kq, &[change(writer, EVFILT_WRITE, EV_DELETE)])?;
     ensure_err!(apply(kq, &[change(writer, EVFILT_WRITE, EV_ADD)]), EBADF);
+    Ok(())
+}
+
+fn data_is_no_news_for_a_writer() -> Verdict {
+    let (kq, (one, other)) = (kqueue()?, pair()?);
+    let both = [EVFILT_READ, EVFILT_WRITE];
+    apply(
+        kq,
+        &both.map(|filter| change(one, filter, EV_ADD | EV_CLEAR)),
+    )?;
+    let found = soon(kq)?;
+    ensure_eq!((found.count, found.events[0].filter), (1, EVFILT_WRITE));
+    for sent in 1..4 {
+        write(other, b"x")?;
+        let found = soon(kq)?;
+        ensure_eq!((found.count, found.events[0].filter), (1, EVFILT_READ));
+        ensure_eq!(found.events[0].data, sent);
+    }
     Ok(())
 }
 

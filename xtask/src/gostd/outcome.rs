@@ -79,6 +79,11 @@ impl Outcome {
         ["exit status 0", "exit status 1", "no tests"].contains(&self.ending.as_str())
     }
 
+    /// Whether all tests that the program holds came to their end.
+    pub(crate) fn ran_all(&self) -> bool {
+        self.listed.iter().all(|test| self.tests.contains_key(test))
+    }
+
     /// Reads what [`fmt::Display`] has written.
     pub(crate) fn read(kept: &str) -> Option<Self> {
         let mut outcome = Self::without_tests();

@@ -76,20 +76,22 @@ impl Guests {
                 .spawn()?;
             let mut ask = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
             let mut answers = BufReader::new(child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?);
-            let mut memory = [0; 2];
+            let mut memory = [Resident::default(); 2];
             for each in &mut memory {
                 // It pauses before, and when all are parked.
                 answers.read_line(&mut String::new())?;
-                *each = runner_memory(child.id())?;
+                *each = resident(child.id())?;
                 ask.write_all(b"\n")?;
             }
             let mut text = String::new();
             answers.read_to_string(&mut text)?;
             child.wait()?;
             let mut costs = costs(&text);
-            let grown = memory[1].saturating_sub(memory[0]);
+            let grown = memory[1].runner.saturating_sub(memory[0].runner);
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-            costs.push(("bytes".to_owned(), grown as f64 / trial.count as f64));
+            let of_one = |bytes: u64| bytes as f64 / trial.count as f64;
+            costs.push(("bytes".to_owned(), of_one(grown)));
+            costs.push(("bytes_in_all".to_owned(), of_one(memory[1].all)));
             Ok(costs)
         })
     }
@@ -137,27 +139,36 @@ pub(crate) fn costs(text: &str) -> Costs {
     text.lines().filter_map(cost).collect()
 }
 
-/// Resident bytes of a runner outside the guest's half of its address space.
-fn runner_memory(pid: u32) -> io::Result<u64> {
-    Ok(resident_above(&fs::read_to_string(format!(
+/// Resident bytes of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Resident {
+    /// Outside the guest's half of the address space.
+    runner: u64,
+    /// The guest's memory included.
+    all: u64,
+}
+
+fn resident(pid: u32) -> io::Result<Resident> {
+    Ok(resident_in(&fs::read_to_string(format!(
         "/proc/{pid}/smaps"
     ))?))
 }
 
-/// Adds up the `Rss:` lines of mappings that begin at [`RUNNER_START`] or above.
-fn resident_above(smaps: &str) -> u64 {
-    let mut counts = false;
-    let mut kib = 0;
+/// Adds up the `Rss:` lines; the runner's are those of mappings that begin at [`RUNNER_START`] or above.
+fn resident_in(smaps: &str) -> Resident {
+    let mut is_runners = false;
+    let mut sum = Resident::default();
     for line in smaps.lines() {
         let start = line.split('-').next().unwrap_or_default();
         if let Some(rss) = line.strip_prefix("Rss:") {
-            let rss = rss.trim().trim_end_matches(" kB").parse();
-            kib += rss.unwrap_or(0) * u64::from(counts);
+            let kib: u64 = rss.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+            sum.all += kib * 1024;
+            sum.runner += kib * 1024 * u64::from(is_runners);
         } else if let Ok(start) = u64::from_str_radix(start, 16) {
-            counts = start >= RUNNER_START;
+            is_runners = start >= RUNNER_START;
         }
     }
-    kib * 1024
+    sum
 }
 
 #[cfg(test)]
@@ -182,6 +193,10 @@ Rss:                 100 kB
 ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
 Rss:                   0 kB
 ";
-        assert_eq!(resident_above(smaps), 100 * 1024);
+        let expected = Resident {
+            runner: 100 * 1024,
+            all: 104 * 1024,
+        };
+        assert_eq!(resident_in(smaps), expected);
     }
 }

@@ -59,8 +59,13 @@ pub(crate) enum Peer {
     Itself,
 }
 
-/// What a row of [`Peer::Budget`] may be: 10 s for a million, 1 KiB for one.
-const BUDGET: [(&str, f64); 2] = [("million", 10_000.0), ("bytes", 1024.0)];
+/// What a row of [`Peer::Budget`] may be: 10 s for a million; 1 KiB of kernel memory for one, and of all memory
+/// its share of 8 GiB for a million.
+const BUDGET: [(&str, f64); 3] = [
+    ("million", 10_000.0),
+    ("bytes", 1024.0),
+    ("bytes_in_all", 8_589.934_592),
+];
 
 const GO_PAIR: &str = include_str!("pair.go");
 

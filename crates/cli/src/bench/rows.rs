@@ -254,11 +254,11 @@ fn row(name: &str, cost: &'static str, goal: Goal) -> Row {
 /// The trials with several rows.
 fn together(scaled: &impl Fn(u64) -> u64) -> [Trial; 4] {
     let crowd = scaled(1_000_000);
-    let memory = Row {
+    let memory = |what: &str, cost| Row {
         unit: Unit::Bytes,
         ..row(
-            &format!("{} parked LWPs: kernel memory of one", grouped(crowd)),
-            "bytes",
+            &format!("{} parked LWPs: {what} of one", grouped(crowd)),
+            cost,
             Goal::Ratio(1.0),
         )
     };
@@ -308,7 +308,8 @@ fn together(scaled: &impl Fn(u64) -> u64) -> [Trial; 4] {
                     "million",
                     Goal::Ratio(1.0),
                 ),
-                memory,
+                memory("kernel memory", "bytes"),
+                memory("all memory, its stack included,", "bytes_in_all"),
             ],
         },
     ]

@@ -37,6 +37,38 @@ fn help_of_the_command_names_its_subcommands() {
 }
 
 #[test]
+fn the_doctor_runs_a_program() {
+    // Where these tests run, programs do.
+    let output = output(lwp().args(["doctor", "--registry", "/nonexistent"]));
+    assert_status(&output, 0);
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        found.starts_with("ok      a NetBSD program runs\nok      Linux "),
+        "{found}"
+    );
+    assert!(!found.contains("MISSING"), "{found}");
+}
+
+#[test]
+fn the_manual_and_the_completions_are_printed() {
+    for (args, word) in [
+        (&["man"][..], ".TH lwp 1"),
+        (&["man", "run"], "vcpus"),
+        (&["completions", "bash"], "complete -F _lwp"),
+        (&["completions", "zsh"], "#compdef lwp"),
+        (&["completions", "fish"], "complete -c lwp"),
+    ] {
+        let output = output(lwp().args(args));
+        assert_status(&output, 0);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(word), "{word} is missing:\n{text}");
+    }
+    let output = output(lwp().args(["man", "nonsense"]));
+    assert_status(&output, 125);
+    assert!(stderr(&output).contains("there is no command 'nonsense'"));
+}
+
+#[test]
 fn the_version_is_the_packages() {
     let output = output(lwp().arg("--version"));
     assert_status(&output, 0);

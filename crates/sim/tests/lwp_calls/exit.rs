@@ -53,7 +53,10 @@ pub(crate) fn a_zombie_is_called_zombie_and_is_no_live_lwp() {
             .unwrap();
         in_state(&user, lid, LwpState::Zomb).await;
         let lwp = user.kernel().lids.find(lid).unwrap();
-        assert_eq!(lwp.lock().name.as_ref(), Some(b"(zombie)\0\0\0\0\0\0\0\0"));
+        assert_eq!(
+            lwp.lock().name.as_deref(),
+            Some(b"(zombie)\0\0\0\0\0\0\0\0")
+        );
         assert_eq!(user.kill_raw(lid, 0).await, Err(Errno::ESRCH));
         assert_eq!(user.wait(lid).await, Ok(lid));
     });

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | a stream socket not yet connected is "hung up and writable" | HUP without RDHUP: not ready |
 //! | a listening socket has no count | 1 |
-//! | an edge of arriving data also says "writable" | a WRITE knote with `EV_CLEAR` may be reported again |
+//! | "writable" is news only where nothing could be written | a WRITE knote with `EV_CLEAR` is not reported at each acknowledgement |
 //! | regular files have no edges | inotify |
 //! | nobody tells when a send buffer has drained | `EVFILT_EMPTY` looks every 5 ms |
 //! | reading `SO_ERROR` clears it | fflags of `EV_EOF` are 0 |
@@ -138,6 +138,26 @@ impl FdSource {
             object,
             look: Alarm::new(cx.kernel),
         })
+    }
+
+    /// As [`FdSource::event`], after an edge that said `edge`; if empty, something else rang.
+    pub(super) fn activity(
+        &mut self,
+        bell: &Arc<Bell>,
+        kn: &mut Knote,
+        edge: Ready,
+        cx: &Cx<'_>,
+    ) -> bool {
+        // By far the most frequent: data, and no end of them, or there would have been an edge for it.
+        let is_data = edge == Ready::IN && self.side == Side::Read && !kn.has(EvFlags::EOF);
+        if is_data && matches!(self.object, Object::Socket) && low_water(kn).is_none() {
+            let count = self.fionread(cx).unwrap_or(0);
+            if count > 0 {
+                kn.kev.data = count;
+                return true;
+            }
+        }
+        self.event(bell, kn, cx)
     }
 
     /// Whether there is something to report; fills in data, and `EV_EOF`.

@@ -124,6 +124,8 @@ struct Entry<F> {
     is_active: bool,
     is_disabled: bool,
     place: Option<u64>,
+    /// The scan in whose course the filter last said yes.
+    asked: u64,
 }
 
 /// What became of a change.
@@ -142,6 +144,7 @@ pub(super) struct Knotes<F> {
     by_key: HashMap<Key, Entry<F>>,
     queue: BTreeMap<u64, Key>,
     next_place: u64,
+    scans: u64,
 }
 
 impl<F> Default for Knotes<F> {
@@ -150,6 +153,7 @@ impl<F> Default for Knotes<F> {
             by_key: HashMap::new(),
             queue: BTreeMap::new(),
             next_place: 0,
+            scans: 0,
         }
     }
 }
@@ -158,11 +162,6 @@ impl<F> Knotes<F> {
     /// How many knotes are queued (`kq_count`): disabled ones included until their turn comes.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
-    }
-
-    /// The place that the next knote to be queued will get.
-    pub(super) fn end(&self) -> u64 {
-        self.next_place
     }
 
     /// Whether there is a knote of that name.
@@ -196,6 +195,7 @@ impl<F> Knotes<F> {
             is_active: false,
             is_disabled: false,
             place: None,
+            asked: 0,
         };
         self.by_key.insert(key, entry);
         self.activity(key, None, cx);
@@ -250,13 +250,14 @@ impl<F> Knotes<F> {
         }
     }
 
-    /// `KNOTE`: asks the filter, with a hint if it is news, and queues the knote if it says yes.
-    pub(super) fn activity<C: ?Sized>(&mut self, key: Key, hint: Option<u64>, cx: &C)
+    /// `KNOTE`: asks the filter, with a hint if it is news, and queues the knote if it says yes. Returns
+    /// what it said.
+    pub(super) fn activity<C: ?Sized>(&mut self, key: Key, hint: Option<u64>, cx: &C) -> bool
     where
         F: Filter<C>,
     {
         let Some(entry) = self.by_key.get_mut(&key) else {
-            return;
+            return false;
         };
         let fires = match hint {
             Some(hint) => entry.filter.activity(&mut entry.kn, hint, cx),
@@ -268,6 +269,7 @@ impl<F> Knotes<F> {
                 self.enqueue(key);
             }
         }
+        fires
     }
 
     /// Queues a knote that is active and has no place.
@@ -283,24 +285,39 @@ impl<F> Knotes<F> {
         }
     }
 
-    /// Reports knotes with a place before `end` until `out` has `room` records. Filters of one-shot
-    /// knotes, which go with their report, are added to `gone`.
+    /// Asks the filters of `news`, with the hints, and reports queued knotes with a place before `end`, or
+    /// all, until `out` has `room` records. Filters of one-shot knotes, which go with their report, are
+    /// added to `gone`. Returns the end.
+    ///
+    /// All this is one moment: a filter that has just said yes is not asked again.
     pub(super) fn scan<C: ?Sized>(
         &mut self,
-        end: u64,
+        news: &[(Key, u64)],
+        end: Option<u64>,
         room: usize,
         cx: &C,
         out: &mut Vec<Kevent100>,
         gone: &mut Vec<F>,
-    ) where
+    ) -> u64
+    where
         F: Filter<C>,
     {
+        self.scans += 1;
+        let scan = self.scans;
+        for &(key, hint) in news {
+            if self.activity(key, Some(hint), cx)
+                && let Some(entry) = self.by_key.get_mut(&key)
+            {
+                entry.asked = scan;
+            }
+        }
+        let end = end.unwrap_or(self.next_place);
         while out.len() < room {
             let Some((&place, &key)) = self.queue.first_key_value() else {
-                return;
+                break;
             };
             if place >= end {
-                return;
+                break;
             }
             self.queue.remove(&place);
             let entry = self
@@ -308,7 +325,7 @@ impl<F> Knotes<F> {
                 .get_mut(&key)
                 .expect("a place belongs to a knote");
             entry.place = None;
-            if let Some(record) = entry.deliver(cx) {
+            if let Some(record) = entry.deliver(scan, cx) {
                 out.push(record);
             }
             if entry.kn.has(EvFlags::ONESHOT) && !entry.is_disabled {
@@ -317,12 +334,13 @@ impl<F> Knotes<F> {
                 self.enqueue(key);
             }
         }
+        end
     }
 }
 
 impl<F> Entry<F> {
     /// The record of a knote whose turn it is; leaves it active if it is to be queued again.
-    fn deliver<C: ?Sized>(&mut self, cx: &C) -> Option<Kevent100>
+    fn deliver<C: ?Sized>(&mut self, scan: u64, cx: &C) -> Option<Kevent100>
     where
         F: Filter<C>,
     {
@@ -330,7 +348,8 @@ impl<F> Entry<F> {
             return None;
         }
         let is_oneshot = self.kn.has(EvFlags::ONESHOT);
-        if !is_oneshot && !self.filter.event(&mut self.kn, cx) {
+        let is_asked = is_oneshot || self.asked == scan;
+        if !is_asked && !self.filter.event(&mut self.kn, cx) {
             self.is_active = false;
             return None;
         }

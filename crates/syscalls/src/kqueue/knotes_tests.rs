@@ -1,7 +1,8 @@
 use super::*;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::rc::Rc;
 
 /// Idents in use: few, so that they meet often.
 const IDENTS: usize = 4;
@@ -189,9 +190,8 @@ impl Both {
 
     fn scan(&mut self, room: usize) -> Vec<usize> {
         let (mut out, mut gone) = (Vec::new(), Vec::new());
-        let end = self.knotes.end();
         self.knotes
-            .scan(end, room, &self.world, &mut out, &mut gone);
+            .scan(&[], None, room, &self.world, &mut out, &mut gone);
         out.iter()
             .map(|kev| usize::try_from(kev.ident).unwrap())
             .collect()
@@ -279,7 +279,7 @@ fn a_report_shows_the_flags_of_registration_and_the_latest_udata() {
     assert!(both.knotes.change(&update, &both.world).is_ok());
     let (mut out, mut gone) = (Vec::new(), Vec::new());
     both.knotes
-        .scan(both.knotes.end(), 1, &both.world, &mut out, &mut gone);
+        .scan(&[], None, 1, &both.world, &mut out, &mut gone);
     assert_eq!(out[0].flags, (EvFlags::ADD | EvFlags::CLEAR).bits());
     assert_eq!((out[0].udata, out[0].data), (9, 1));
 }
@@ -288,8 +288,36 @@ fn a_report_shows_the_flags_of_registration_and_the_latest_udata() {
 fn what_is_queued_during_a_scan_waits_for_the_next() {
     let mut both = with(EvFlags::empty());
     let (mut out, mut gone) = (Vec::new(), Vec::new());
-    let end = both.knotes.end();
-    both.knotes.scan(end, 4, &both.world, &mut out, &mut gone);
-    both.knotes.scan(end, 4, &both.world, &mut out, &mut gone);
+    let mut end = None;
+    for _ in 0..2 {
+        let ended = both
+            .knotes
+            .scan(&[], end, 4, &both.world, &mut out, &mut gone);
+        end = Some(ended);
+    }
     assert_eq!(out.len(), 1);
+}
+
+/// Says yes, and counts how often it was asked.
+struct Counting(Rc<Cell<u32>>);
+
+impl Filter<()> for Counting {
+    fn event(&mut self, _: &mut Knote, (): &()) -> bool {
+        self.0.set(self.0.get() + 1);
+        true
+    }
+}
+
+#[test]
+fn a_filter_that_has_news_is_asked_once_and_not_trusted_later() {
+    let mut knotes = Knotes::default();
+    let asked = Rc::new(Cell::new(0));
+    let add = change(0, EvFlags::ADD);
+    knotes.insert(Knote::new(&add), Counting(Rc::clone(&asked)), &add, &());
+    let (mut out, mut gone) = (Vec::new(), Vec::new());
+    for (news, wanted) in [(&[(key(0), 0)][..], 2), (&[], 3), (&[(key(0), 0)], 4)] {
+        knotes.scan(news, None, 9, &(), &mut out, &mut gone);
+        assert_eq!(asked.get(), wanted);
+    }
+    assert_eq!(out.len(), 3);
 }

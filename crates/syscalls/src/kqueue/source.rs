@@ -136,6 +136,10 @@ impl Filter<Cx<'_>> for Source {
 
     fn activity(&mut self, kn: &mut Knote, hint: u64, cx: &Cx<'_>) -> bool {
         match &mut self.what {
+            What::Fd(source) => {
+                let edge = Ready::from_bits_truncate(u32::try_from(hint).unwrap_or(0));
+                source.activity(&self.bell, kn, edge, cx)
+            }
             What::Vnode(source) => source.activity(kn, hint, cx),
             What::Signal => {
                 let more = i64::try_from(hint).unwrap_or(i64::MAX);

@@ -207,14 +207,13 @@ fn apply<R: Record>(
 /// Reports what is queued now (`kqueue_scan`, without the wait).
 fn collect<R: Record>(l: &CurLwp, kq: &Kqueue, list: EventList) -> Result<u64, Errno> {
     l.kernel.poll_events();
-    kq.answer(&l.kernel);
-    let end = kq.end();
+    let mut end = None;
     let mut total = 0;
     let mut out = Vec::new();
     while total < list.room {
         let room = usize::try_from(list.room - total).map_or(EVENTS, |left| left.min(EVENTS));
         out.clear();
-        kq.scan(&l.kernel, end, room, &mut out);
+        end = Some(kq.scan(&l.kernel, end, room, &mut out));
         if out.is_empty() {
             break;
         }

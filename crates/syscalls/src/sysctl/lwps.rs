@@ -71,8 +71,8 @@ fn kinfo(l: &CurLwp, lwp: &Lwp) -> KinfoLwp {
         let message = &st.wmesg.as_bytes()[..st.wmesg.len().min(info.l_wmesg.len() - 1)];
         info.l_wmesg[..message.len()].copy_from_slice(message);
     }
-    if let Some(name) = st.name {
-        info.l_name[..name.len()].copy_from_slice(&name);
+    if let Some(name) = &st.name {
+        info.l_name[..name.len()].copy_from_slice(&name[..]);
     }
     let used = l.kernel.cpu_time(lwp, &st);
     info.l_rtime_sec = u32::try_from(used.as_secs()).unwrap_or(u32::MAX);

@@ -1,0 +1,3 @@
+module example.org/terminal
+
+go 1.27
