@@ -251,7 +251,7 @@ impl CurLwp {
             // It may have been chosen for one of them: the others are to look.
             for each in p.lwps.values() {
                 each.set_flags(LwpFlags::PENDSIG);
-                let cpu = each.lock().on_cpu;
+                let cpu = each.lock().on_cpu();
                 cpu.inspect(|&cpu| kernel.kick(cpu));
             }
         }

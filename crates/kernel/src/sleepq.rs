@@ -427,6 +427,13 @@ impl WaitQueue {
         }
     }
 
+    fn pop(&self, latest: u64) -> Option<(Arc<Lwp>, u64)> {
+        let mut waiters = self.waiters.lock();
+        let first = waiters.pop(latest);
+        self.count.store(waiters.len, Ordering::SeqCst);
+        first
+    }
+
     /// How many places are taken.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::SeqCst)
