@@ -301,6 +301,8 @@ impl Model {
 struct Mail {
     command: Option<Command>,
     result: Option<Outcome>,
+    /// How often it has looked here: while that does not change, it may still be on its way out of a call.
+    looks: u64,
 }
 
 #[derive(Clone, Default)]
@@ -314,7 +316,11 @@ type Lids = Arc<Mutex<[i32; PUPPETS]>>;
 
 async fn puppet(user: User, mail: Arc<Mutex<Mail>>, lids: Lids) {
     loop {
-        let command = mail.lock().unwrap().command.take();
+        let command = {
+            let mut mail = mail.lock().unwrap();
+            mail.looks += 1;
+            mail.command.take()
+        };
         let result = match command {
             None => {
                 user.pause().await;
@@ -331,8 +337,8 @@ async fn puppet(user: User, mail: Arc<Mutex<Mail>>, lids: Lids) {
     }
 }
 
-/// Whether a puppet is where the model says.
-fn agrees(user: &User, puppet: &Puppet, lwp: &Lwp) -> bool {
+/// Whether a puppet is where the model says, and has looked at its mail since the look of this number.
+fn agrees(user: &User, puppet: &Puppet, lwp: &Lwp, look: u64) -> bool {
     let found = user.kernel().lids.find(puppet.lid).map(|found| {
         let st = found.lock();
         (st.stat, st.wmesg)
@@ -345,7 +351,7 @@ fn agrees(user: &User, puppet: &Puppet, lwp: &Lwp) -> bool {
         (State::Parked, Some((LwpState::Sleep, wmesg))) => wmesg == "parked",
         (State::Waiting(_), Some((LwpState::Sleep, wmesg))) => wmesg == "lwpwait",
         (State::Idle, Some((LwpState::Run | LwpState::Onproc, _))) => {
-            mail.command.is_none() && mail.result == lwp.result
+            mail.command.is_none() && mail.result == lwp.result && mail.looks > look
         }
         _ => false,
     }
@@ -398,10 +404,14 @@ async fn drive(user: User, ops: Arc<Vec<Op>>) {
         let expected = model.step(op);
         let result = perform(&user, &mut puppets, &lids, op).await;
         assert_eq!(result, expected, "{op:?} left {model:?}");
-        for (who, (puppet, lwp)) in puppets.iter().zip(&model.0).enumerate() {
-            let what = format!("{who} agrees after {op:?} with {model:?}");
-            user.until(&what, || agrees(&user, puppet, lwp)).await;
-        }
+        let looks = puppets
+            .each_ref()
+            .map(|puppet| puppet.mail.lock().unwrap().looks);
+        // At one moment: whoever is on the way out of a call may still wake one that was there before.
+        let all =
+            || (0..PUPPETS).all(|who| agrees(&user, &puppets[who], &model.0[who], looks[who]));
+        let what = format!("they agree after {op:?} with {model:?}");
+        user.until(&what, all).await;
     }
     user.exit(0).await;
 }
