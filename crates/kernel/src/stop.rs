@@ -1,8 +1,8 @@
 //! Job control: stopping all LWPs of the process and setting them going again.
 //!
 //! The LWP that takes a stop signal marks the process as stopping and moves interruptible sleepers to
-//! LSSTOP, still on their sleep; the others look for signals, and stop at their boundary or as they fall asleep. When none
-//! counts as running, the host process stops, so that the parent sees it.
+//! LSSTOP, still on their sleep; the others look for signals, and stop at their boundary or as they fall
+//! asleep. When none counts as running, the host process stops, so that the parent sees it.
 //!
 //! Differs from NetBSD: a tty stop signal with default action stops the process also when its process
 //! group is orphaned; an LWP that falls asleep during a stop is caught at once, not by a sweep per tick.
