@@ -261,10 +261,12 @@ fn jobs_that_are_interrupted_make_room() {
         };
         guest.machine.run_blocking(token, Box::new(job));
     }
+    let mut events = Vec::new();
     for token in 0..200 {
-        // One that was about to wait misses it.
+        // One that was about to wait misses it. Without a pause it would have no time for anything but this.
         while !guest.machine.cancel_blocking(token) {
-            std::thread::yield_now();
+            let again = guest.machine.monotonic() + Duration::from_millis(1);
+            guest.machine.poll(0, Wait::Until(again), &mut events);
         }
     }
     guest.machine.run_blocking(1000, Box::new(|| ()));
