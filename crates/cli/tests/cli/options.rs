@@ -64,7 +64,7 @@ fn the_manual_and_the_completions_are_printed() {
         assert!(text.contains(word), "{word} is missing:\n{text}");
     }
     let output = output(lwp().args(["man", "nonsense"]));
-    assert_status(&output, 125);
+    assert_eq!(output.status.code(), Some(125));
     assert!(stderr(&output).contains("there is no command 'nonsense'"));
 }
 

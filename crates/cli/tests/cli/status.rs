@@ -107,8 +107,8 @@ fn a_signal_from_outside_kills_a_sleeping_guest() {
     let _input = child.stdin.take();
     let mut word = [0; 1];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut word).unwrap();
-    kill(child.id(), "INT");
-    assert_eq!(finish(child).status.signal(), Some(2));
+    kill(child.id(), "TERM");
+    assert_eq!(finish(child).status.signal(), Some(15));
 }
 
 /// Writes one byte (of its own first argument), then does the rest.
