@@ -83,6 +83,17 @@ impl Lids {
         Some(LwpId::new(LID_MIN + (generation << SLOT_BITS) + slot))
     }
 
+    /// Keeps an id that an LWP has brought along through exec from being handed out. Nothing was handed out
+    /// yet; the pid needs no keeping.
+    pub(crate) fn keep(&self, lid: LwpId) {
+        let Some(slot) = slot_index(lid.raw()) else {
+            return;
+        };
+        let mut free = self.free.lock();
+        free.queue = (0..).map(|slot| (slot, 0)).take(slot).collect();
+        free.unused = slot + 1;
+    }
+
     /// Claims the pid as an LWP id, if no LWP has it.
     pub fn claim_main(&self, pid: i32) -> bool {
         self.main_lid
@@ -278,6 +289,22 @@ mod tests {
         let generation = 1 << SLOT_BITS;
         for expected in (LID_MIN + generation..).take(REUSE_GAP) {
             assert_eq!(turn(), expected);
+        }
+    }
+
+    #[test]
+    fn an_id_brought_along_through_exec_is_nobody_elses() {
+        let lids = Lids::new();
+        let brought = LwpId::new(LID_MIN + (3 << SLOT_BITS) + 5);
+        lids.keep(brought);
+        let first = lwp(brought);
+        lids.insert(&first, 1);
+        for _ in 0..2 * REUSE_GAP {
+            let lid = lids.alloc().expect("ids are left");
+            assert!(lids.find(lid.raw()).is_none(), "{lid}");
+            lids.insert(&lwp(lid), 1);
+            let found = lids.find(brought.raw());
+            assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &first)));
         }
     }
 

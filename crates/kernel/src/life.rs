@@ -52,7 +52,8 @@ impl Kernel {
             .filter(|t| !matches!(t.lock().stat, LwpStat::Zomb | LwpStat::Idl))
     }
 
-    /// Makes the process's first LWP, whose id is the pid, and queues it.
+    /// Makes the process's first LWP and queues it. Its id is the pid, or what an LWP has brought along through
+    /// exec.
     ///
     /// `setup` finishes it before it can run (signal mask, private pointer).
     pub fn start_first(
@@ -61,6 +62,7 @@ impl Kernel {
         ctx: UserCtx,
         setup: impl FnOnce(&mut CurLwp),
     ) -> Arc<Lwp> {
+        self.lids.keep(lid);
         let lwp = Self::lwp_alloc(&mut self.proc.lock(), lid, SigSet::EMPTY, Joinable::Yes);
         let mut cur = CurLwp::new(&self.arc(), &lwp, ctx);
         setup(&mut cur);
