@@ -18,7 +18,6 @@ pub mod exec;
 pub mod files;
 pub mod host;
 mod kqueue;
-mod own;
 mod patience;
 mod socket;
 mod sys_descrip;

@@ -26,6 +26,7 @@ use lwp_abi::resource::{
 };
 use lwp_kernel::{CurLwp, Ret, SysResult};
 use rustix::process::{Pid, Resource, Uid};
+use std::fs::DirEntry;
 use std::sync::{Mutex, PoisonError};
 
 /// MAXSSIZ: no stack grows beyond it.
@@ -288,13 +289,13 @@ pub(crate) fn sys_getpriority(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
 /// # Errors
 /// EINVAL: no such kind of number. ESRCH: nobody is meant. EACCES: only root may lower nice values.
 /// EPERM: not one's own process.
-pub(crate) fn sys_setpriority(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
+pub(crate) fn sys_setpriority(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     use rustix::process::{setpriority_pgrp, setpriority_process, setpriority_user};
     let (which, who) = (a.int(0), a.int(1));
     // Linux clips 20 to 19 by itself.
     let nice = a.int(2).clamp(PRIO_MIN, PRIO_MAX);
     let done = match which {
-        PRIO_PROCESS if who == 0 || who == l.kernel.proc.pid() => renice_self(sys, nice),
+        PRIO_PROCESS if who == 0 || who == l.kernel.proc.pid() => renice_self(nice),
         PRIO_PROCESS => setpriority_process(pid(who)?, nice),
         PRIO_PGRP => setpriority_pgrp(pid(who)?, nice),
         PRIO_USER => setpriority_user(uid(who), nice),
@@ -305,18 +306,17 @@ pub(crate) fn sys_setpriority(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult
 }
 
 /// Linux keeps a nice value per thread: every thread of the runner gets it.
-fn renice_self(sys: &Unix, nice: i32) -> rustix::io::Result<()> {
+fn renice_self(nice: i32) -> rustix::io::Result<()> {
     use rustix::process::setpriority_process;
-    let Ok(tasks) = crate::own::numbers_in(&*sys.host, "/proc/self/task") else {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
         return setpriority_process(None, nice);
     };
-    for task in tasks {
-        if let Some(tid) = Pid::from_raw(task) {
-            match setpriority_process(Some(tid), nice) {
-                // It has ended meanwhile.
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(err) => return Err(err),
-            }
+    let tid = |task: DirEntry| Pid::from_raw(task.file_name().to_str()?.parse().ok()?);
+    for tid in tasks.flatten().filter_map(tid) {
+        match setpriority_process(Some(tid), nice) {
+            // It has ended meanwhile.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(err) => return Err(err),
         }
     }
     Ok(())
