@@ -10,7 +10,7 @@
 //! closed or replaced.
 //!
 //! # Invariants
-//! 1. A number's bit is set by who made the descriptor ([`give`]), once nothing in Rust owns it, and cleared
+//! 1. A number's bit is set by who made the descriptor ([`mark`]), once nothing in Rust owns it, and cleared
 //!    by who is about to close it ([`take`]): only one of two who try succeeds.
 //!
 //! Sources: getrlimit(2), fcntl(2); `kern_descrip.c: fd_affix`.
@@ -60,16 +60,26 @@ fn place(fd: i32) -> Option<(&'static AtomicU64, u64)> {
     Some((word, 1 << (at % 64)))
 }
 
+/// Whether the guest can have such a number.
+fn can_be_guests(fd: i32) -> bool {
+    (0..own_descriptors().start).contains(&fd)
+}
+
+/// `fd` is the guest's from now on, if it can be. Nothing in Rust owns it.
+pub(crate) fn mark(fd: i32) {
+    if let Some((word, bit)) = place(fd).filter(|_| can_be_guests(fd)) {
+        word.fetch_or(bit, Ordering::AcqRel);
+    }
+}
+
 /// Makes a descriptor the guest's; gives it back if the guest cannot have such a number.
 pub(crate) fn give(fd: OwnedFd) -> Result<i32, OwnedFd> {
-    match place(fd.as_raw_fd()) {
-        Some((word, bit)) if fd.as_raw_fd() < own_descriptors().start => {
-            let number = fd.into_raw_fd();
-            word.fetch_or(bit, Ordering::AcqRel);
-            Ok(number)
-        }
-        _ => Err(fd),
+    if !can_be_guests(fd.as_raw_fd()) {
+        return Err(fd);
     }
+    let number = fd.into_raw_fd();
+    mark(number);
+    Ok(number)
 }
 
 /// Makes every descriptor that is open now, and has a number that the guest can have, the guest's. To be
@@ -87,8 +97,8 @@ pub fn give_inherited() {
     for fd in numbers {
         // SAFETY: asks, by number.
         let is_open = unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
-        if let Some((word, bit)) = place(fd).filter(|_| is_open) {
-            word.fetch_or(bit, Ordering::AcqRel);
+        if is_open {
+            mark(fd);
         }
     }
 }
@@ -96,13 +106,6 @@ pub fn give_inherited() {
 /// The guest's descriptor `fd` is about to be closed; `false` if it is not the guest's.
 pub(crate) fn take(fd: i32) -> bool {
     place(fd).is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
-}
-
-/// `fd` came by a message, and is the guest's.
-pub(crate) fn came(fd: i32) {
-    if let Some((word, bit)) = place(fd) {
-        word.fetch_or(bit, Ordering::AcqRel);
-    }
 }
 
 /// Whether `fd` is the guest's.

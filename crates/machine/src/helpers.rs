@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. A helper is no vcpu: its GS base is zero, and it takes no signal but the kick, whose handler then
-//!    does nothing: that ends the host call in which a job waits that nobody wants any more.
+//!    does nothing: that ends the host call in which a job waits whose LWP has something else to do.
 //! 2. A helper takes no lock of the kernel's, so a fork may happen at any moment of its work. The
 //!    child has no helpers: it leaves this pool, whose locks may be held for ever, and makes another.
 //!

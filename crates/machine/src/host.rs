@@ -388,7 +388,7 @@ fn give_received(mut control: &[u8]) {
         let len = word(control).clamp(header, control.len());
         if control[8..header] == rights {
             for fd in control[header..len].as_chunks().0 {
-                descriptors::came(i32::from_ne_bytes(*fd));
+                descriptors::mark(i32::from_ne_bytes(*fd));
             }
         }
         control = &control[len.next_multiple_of(8).min(control.len())..];
