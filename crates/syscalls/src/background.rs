@@ -36,7 +36,8 @@ pub(crate) fn is_masked(l: &CurLwp, signo: Signo) -> bool {
 
 /// Makes host calls that may change a terminal, or write to one.
 pub(crate) fn change<T>(sys: &Unix, l: &CurLwp, fd: i32, call: impl FnMut() -> T) -> T {
-    let is_masked = is_background(sys, fd) && is_masked(l, Signo::SIGTTOU);
+    // Hardly ever; the other question is for the host.
+    let is_masked = is_masked(l, Signo::SIGTTOU) && is_background(sys, fd);
     change_as(&*sys.host, is_masked, call)
 }
 
