@@ -66,7 +66,7 @@ impl Kernel {
         let lwp = Self::lwp_alloc(&mut self.proc.lock(), lid, SigSet::EMPTY, Joinable::Yes);
         let mut cur = CurLwp::new(&self.arc(), &lwp, ctx);
         setup(&mut cur);
-        lwp.set_future(Box::pin(lwp_main(cur)));
+        lwp.set_future(Some(Box::pin(lwp_main(cur))));
         self.lwp_start(&lwp, Start::Running);
         lwp
     }
@@ -210,7 +210,7 @@ impl CurLwp {
         crate::sigframe::set_gregs(&mut ctx.regs, &uc.uc_mcontext.gregs);
         let mut cur = CurLwp::new(&kernel, &lwp, ctx);
         cur.set_fp_and_tls(uc);
-        lwp.set_future(Box::pin(lwp_main(cur)));
+        lwp.set_future(Some(Box::pin(lwp_main(cur))));
         Ok(lwp)
     }
 
@@ -229,7 +229,7 @@ impl CurLwp {
     /// A joinable one stays to be reaped by `_lwp_wait(0)`; a detached one is reclaimed.
     pub fn lwp_abandon(&mut self, lwp: &Arc<Lwp>) {
         let kernel = Arc::clone(&self.kernel);
-        lwp.drop_future();
+        lwp.set_future(None);
         let mut p = kernel.proc.lock();
         kernel.lwp_attach(&mut p, lwp);
         kernel.make_zombie(&mut p, lwp);

@@ -209,20 +209,12 @@ impl Lwp {
         self.lid.store(lid.raw(), Ordering::Relaxed);
     }
 
-    /// What it will do: before it can run.
-    pub(crate) fn set_future(&self, future: LwpFuture) {
+    /// What it will do, before it can run; `None` if it never will.
+    pub(crate) fn set_future(&self, future: Option<LwpFuture>) {
         *self
             .future
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(future);
-    }
-
-    /// It will never run.
-    pub(crate) fn drop_future(&self) {
-        *self
-            .future
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = future;
     }
 
     /// It is on a vcpu since `now`, a stamp.
