@@ -1,7 +1,7 @@
 //! What the tests share: looking at LWPs from outside, and small programs.
 
 use core::time::Duration;
-use lwp_abi::lwp::LwpState;
+use lwp_abi::lwp::{LWP_SUSPENDED, LwpState};
 use lwp_kernel::lwp::LwpFlags;
 use lwp_sim::User;
 
@@ -68,6 +68,20 @@ pub(crate) async fn parked(user: &User) -> i32 {
         .expect("there is room");
     asleep(user, lid, "parked").await;
     lid
+}
+
+/// Starts an LWP that sleeps and one that is suspended, and waits until they are: neither comes back.
+pub(crate) async fn asleep_and_suspended(user: &User) {
+    let sleeper = user.spawn(|user| async move {
+        user.nanosleep(1000 * SECOND)
+            .await
+            .expect("nobody interrupts it");
+        panic!("it does not come back");
+    });
+    asleep(user, sleeper.await.expect("there is room"), "nanoslp").await;
+    let suspended = user.spawn_with(LWP_SUSPENDED, |_| async { panic!("it never runs") });
+    let suspended = suspended.await.expect("there is room");
+    in_state(user, suspended, LwpState::Suspended).await;
 }
 
 /// Two broadcasts on the LWPs' condition variable.

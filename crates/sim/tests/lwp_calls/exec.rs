@@ -1,7 +1,7 @@
 //! What execve(2) does to the other LWPs.
 
-use crate::common::{SECOND, asleep, in_state, parked, zombie};
-use lwp_abi::lwp::{LWP_DETACHED, LWP_SUSPENDED, LwpState};
+use crate::common::{asleep_and_suspended, parked, zombie};
+use lwp_abi::lwp::LWP_DETACHED;
 use lwp_kernel::lwp::LwpFlags;
 use lwp_kernel::machine::ExitWith;
 use lwp_kernel::proc::ProcStat;
@@ -12,13 +12,7 @@ pub(crate) fn exec_ends_all_others_and_goes_on_alone() {
     run_to(Ended::Exit(ExitWith::Code(7)), |user| async move {
         parked(&user).await;
         zombie(&user).await;
-        let sleeper = user.spawn(|user| async move {
-            user.nanosleep(1000 * SECOND).await.unwrap();
-            panic!("it does not come back");
-        });
-        asleep(&user, sleeper.await.unwrap(), "nanoslp").await;
-        let suspended = user.spawn_with(LWP_SUSPENDED, |_| async { panic!("it never runs") });
-        in_state(&user, suspended.await.unwrap(), LwpState::Suspended).await;
+        asleep_and_suspended(&user).await;
         for flags in [0, LWP_DETACHED] {
             let spinner = user.spawn_with(flags, |user| async move {
                 loop {

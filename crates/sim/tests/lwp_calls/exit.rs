@@ -1,6 +1,6 @@
 //! `_lwp_exit(2)` and the end of the process.
 
-use crate::common::{MS, SECOND, asleep, in_state, parked, stat, zombie};
+use crate::common::{MS, SECOND, asleep, asleep_and_suspended, in_state, parked, stat, zombie};
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LWP_DETACHED, LWP_SUSPENDED, LWPCTL_CPU_EXITED, LwpState};
 use lwp_abi::signal::Signo;
@@ -106,13 +106,7 @@ pub(crate) fn exit_ends_all_others_whatever_they_do() {
         })
         .await
         .unwrap();
-        let sleeper = user.spawn(|user| async move {
-            user.nanosleep(1000 * SECOND).await.unwrap();
-            panic!("it does not come back");
-        });
-        asleep(&user, sleeper.await.unwrap(), "nanoslp").await;
-        let suspended = user.spawn_with(LWP_SUSPENDED, |_| async { panic!("it never runs") });
-        in_state(&user, suspended.await.unwrap(), LwpState::Suspended).await;
+        asleep_and_suspended(&user).await;
         let waiter = user.spawn(|user| async move {
             user.wait(PID).await.unwrap();
         });
