@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Building the three programs, with Go's library.
-const BUILD_LIMIT: Duration = Duration::from_mins(10);
 /// What connecting and the last answers may take beyond the time of the load.
 const GRACE: Duration = Duration::from_mins(2);
 
@@ -82,17 +80,9 @@ impl Bench {
     fn prepare(project: &Project) -> Result<Self, String> {
         let go = setup::go(project)?;
         let build = |package: &str, system: &str| {
-            let program = project.target(&format!("http/{package}-{system}"));
-            let mut build = setup::go_command(project, &go);
-            build
-                .args(["build", "-o"])
-                .arg(&program)
-                .arg(format!("./{package}"))
-                .env("GOOS", system)
-                .current_dir(project.source("xtask/setup/http"));
-            let log = project.log(&format!("http-build-{package}-{system}"));
-            run(&mut build, BUILD_LIMIT, &log)?.success()?;
-            Ok::<_, String>(program)
+            let directory = format!("xtask/setup/http/{package}");
+            let name = format!("http/{package}-{system}");
+            setup::go_program(project, &go, &directory, system, &name)
         };
         Ok(Self {
             netbsd: build("server", "netbsd")?,

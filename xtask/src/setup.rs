@@ -4,10 +4,11 @@
 //! a fetch that was cut short, or a lock that has changed, is done again from the beginning.
 
 use crate::project::Project;
-use crate::run::show;
+use crate::run::{run, show};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Fetches esbuild for both systems and the packages it bundles: the directory that holds
 /// `node_modules`.
@@ -97,6 +98,33 @@ pub(crate) fn go_command(project: &Project, go: &Path) -> Command {
     let mut command = Command::new(go);
     go_environment(project, &mut command);
     command
+}
+
+/// Building a program with Go's library.
+const GO_BUILD_LIMIT: Duration = Duration::from_mins(10);
+
+/// Builds the Go program in `directory` for `system`, as `name` below the target directory; its path.
+///
+/// # Errors
+/// It does not compile, or takes too long.
+pub(crate) fn go_program(
+    project: &Project,
+    go: &Path,
+    directory: &str,
+    system: &str,
+    name: &str,
+) -> Result<PathBuf, String> {
+    let program = project.target(name);
+    let mut build = go_command(project, go);
+    build
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(".")
+        .env("GOOS", system)
+        .current_dir(project.source(directory));
+    let log = project.log(&format!("{}-build", name.replace('/', "-")));
+    run(&mut build, GO_BUILD_LIMIT, &log)?.success()?;
+    Ok(program)
 }
 
 /// Sets what Go's commands, and the tests that start them, read from their environment.

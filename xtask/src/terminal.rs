@@ -9,7 +9,7 @@
 
 use crate::project::Project;
 use crate::report::Report;
-use crate::run::{cannot_run, run};
+use crate::run::cannot_run;
 use crate::runner::Runner;
 use crate::setup;
 use rustix::fs::{Mode, OFlags};
@@ -22,8 +22,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Building the program, with Go's library.
-const BUILD_LIMIT: Duration = Duration::from_mins(10);
 /// For each thing expected: far more than it takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -164,15 +162,8 @@ pub(crate) fn suite(project: &Project, report: &mut Report) {
 /// Builds the program; the command that runs it, for bash.
 fn prepare(project: &Project) -> Result<String, String> {
     let go = setup::go(project)?;
-    let program = project.target("terminal/program");
-    let mut build = setup::go_command(project, &go);
-    build
-        .args(["build", "-o"])
-        .arg(&program)
-        .arg(".")
-        .env("GOOS", "netbsd")
-        .current_dir(project.source("xtask/setup/terminal"));
-    run(&mut build, BUILD_LIMIT, &project.log("terminal-build"))?.success()?;
+    let directory = "xtask/setup/terminal";
+    let program = setup::go_program(project, &go, directory, "netbsd", "terminal/program")?;
     let runner = Runner::new(project.lwp()?);
     let words: Vec<_> = runner
         .words()
