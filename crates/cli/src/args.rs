@@ -140,10 +140,6 @@ pub(crate) struct Bench {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Run {
-    /// How many host threads run the program's LWPs [default: the CPUs we may use]
-    #[arg(long, value_name = "N")]
-    pub(crate) vcpus: Option<NonZeroUsize>,
-
     /// Print what was counted, on stderr, when the program ends
     ///
     /// How many system calls took the fast road (patched call sites) and the slow one (traps), where the
@@ -151,6 +147,17 @@ pub(crate) struct Run {
     /// callouts, descriptors and mappings when the program ended.
     #[arg(long)]
     pub(crate) stats: bool,
+
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// A program to be run, and how: what every command that runs one takes.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Program {
+    /// How many host threads run the program's LWPs [default: the CPUs we may use]
+    #[arg(long, value_name = "N")]
+    pub(crate) vcpus: Option<NonZeroUsize>,
 
     /// Make no system call on the spot
     ///
@@ -178,7 +185,37 @@ pub(crate) struct Run {
         allow_hyphen_values = true,
         value_names = ["PROGRAM", "ARGS"]
     )]
-    pub(crate) program: Vec<OsString>,
+    pub(crate) words: Vec<OsString>,
+}
+
+/// What the user asked for when he had a program run, by whichever command.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) program: Program,
+    /// [`Run::stats`].
+    pub(crate) stats: bool,
+}
+
+impl From<Run> for Wanted {
+    fn from(run: Run) -> Self {
+        Self {
+            program: run.program,
+            stats: run.stats,
+        }
+    }
+}
+
+impl Wanted {
+    /// What was asked for by a command line of which only the words before the program's are left.
+    pub(crate) fn again(words: &[Vec<u8>]) -> Self {
+        let words = words.iter().map(|word| OsStr::from_bytes(word));
+        let parsed = Cli::try_parse_from(words.chain([OsStr::new("program")]));
+        match parsed.map(|cli| cli.command) {
+            Ok(Command::Run(run)) => run.into(),
+            // They were understood before.
+            _ => Self::default(),
+        }
+    }
 }
 
 /// `NAME=VALUE`.
@@ -232,15 +269,24 @@ mod tests {
     #[test]
     fn what_follows_the_program_is_the_program_s() {
         let parsed = run(&["--vcpus", "2", "prog", "--vcpus", "3", "-q", "--", "x"]);
-        assert_eq!(parsed.vcpus.map(NonZeroUsize::get), Some(2));
-        assert!(!parsed.quiet);
-        assert_eq!(parsed.program, ["prog", "--vcpus", "3", "-q", "--", "x"]);
+        let program = parsed.program;
+        assert_eq!(program.vcpus.map(NonZeroUsize::get), Some(2));
+        assert!(!program.quiet);
+        assert_eq!(program.words, ["prog", "--vcpus", "3", "-q", "--", "x"]);
+    }
+
+    #[test]
+    fn the_words_before_the_program_say_again_what_was_asked_for() {
+        let words = ["lwp", "run", "--stats", "--vcpus", "3", "--"].map(|word| word.into());
+        let wanted = Wanted::again(&words);
+        assert_eq!(wanted.program.vcpus.map(NonZeroUsize::get), Some(3));
+        assert!(wanted.stats && !wanted.program.quiet);
     }
 
     #[test]
     fn a_variable_replaces_its_namesake_only() {
         let mut all = vec![b"A=1".to_vec(), b"AB=2".to_vec()];
-        run(&["--env", "A=3", "prog"]).env[0].put_into(&mut all);
+        run(&["--env", "A=3", "prog"]).program.env[0].put_into(&mut all);
         assert_eq!(all, [b"AB=2".to_vec(), b"A=3".to_vec()]);
         assert!(Cli::try_parse_from(["lwp", "run", "--env", "=x", "prog"]).is_err());
     }

@@ -53,8 +53,8 @@ fn start(args: Vec<OsString>) -> i32 {
     } else if lwp_machine::is_interpreter() {
         done(run::interpret(args))
     } else {
-        match Cli::try_parse_from(args) {
-            Ok(cli) => match obey(cli) {
+        match Cli::try_parse_from(&args) {
+            Ok(cli) => match obey(cli, &args) {
                 Err(failure) => failure,
                 Ok(()) => return 0,
             },
@@ -68,10 +68,10 @@ fn start(args: Vec<OsString>) -> i32 {
     failure.status()
 }
 
-/// Carries out the command. `lwp run` does not come back from a program that runs.
-fn obey(cli: Cli) -> Result<(), Failure> {
+/// Carries out the command, typed as `args`. `lwp run` does not come back from a program that runs.
+fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
     match cli.command {
-        Command::Run(options) => Err(done(run::run(&options))),
+        Command::Run(options) => Err(done(run::run(options.into(), args))),
         Command::Install(at) => {
             let runner = std::env::current_exe().map_err(Failure::Myself)?;
             say(&install::install(&at.registry, &runner)?);

@@ -4,11 +4,12 @@
 //! Order matters: the machine first, on the only thread, since it may execute the runner again; the
 //! program last, since from then on the process belongs to the guest.
 
-use crate::args;
+use crate::args::{self, Wanted};
 use crate::fail::Failure;
 use crate::find;
 use crate::stats;
 use core::convert::Infallible;
+use core::num::NonZeroUsize;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use lwp_abi::lwp::LwpId;
@@ -21,7 +22,7 @@ use lwp_kernel::sig::SigAct;
 use lwp_kernel::{Kernel, Personality};
 use lwp_machine::{HostMachine, LinuxHost, MainVcpu};
 use lwp_syscalls::exec::{self, Arguments, Handover};
-use lwp_syscalls::{Image, Options, Unix};
+use lwp_syscalls::{Image, OfRunner, Options, Unix};
 use std::env;
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,22 +30,21 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Runs the program that the user asked for; its end is the end of this process.
+/// Runs the program that the user asked for with the command line `typed`; its end is the end of this process.
 ///
 /// # Errors
 /// Why it was not run.
-pub(crate) fn run(options: &args::Run) -> Result<Infallible, Failure> {
-    let of_runner = Options {
-        is_quiet: options.quiet,
-        prints_stats: options.stats,
-        vcpus: options.vcpus.map(core::num::NonZeroUsize::get),
-        maxlwp: options.maxlwp,
-        no_fast_calls: options.no_fast_calls,
+pub(crate) fn run(wanted: Wanted, typed: &[OsString]) -> Result<Infallible, Failure> {
+    // The program has at least one word: `args` says so.
+    let argv = wanted.program.words.clone();
+    let name = argv.first().cloned().unwrap_or_default();
+    let before = typed.len().saturating_sub(argv.len());
+    let words = typed.iter().take(before);
+    let of_runner = OfRunner {
+        words: words.map(|word| word.as_bytes().to_vec()).collect(),
+        is_child: false,
     };
-    // The command line has at least one word: `args` says so.
-    let name = options.program.first().cloned().unwrap_or_default();
-    let argv = options.program.clone();
-    start(of_runner, &name, argv, environment(&options.env))
+    start(&wanted, of_runner, &name, argv)
 }
 
 /// Runs the program for which the kernel has started us as interpreter (`lwp install`): our own name, the
@@ -55,26 +55,27 @@ pub(crate) fn run(options: &args::Run) -> Result<Infallible, Failure> {
 pub(crate) fn interpret(words: Vec<OsString>) -> Result<Infallible, Failure> {
     let mut words = words.into_iter().skip(1);
     let path = words.next().unwrap_or_default();
-    let options = Options {
-        // The user may not know that we are here.
-        is_quiet: true,
-        ..Options::default()
+    let of_runner = OfRunner {
+        // Quiet: the user may not know that we are here.
+        words: ["lwp", "run", "--quiet"].map(Into::into).to_vec(),
+        is_child: false,
     };
-    start(options, &path, words.collect(), environment(&[]))
+    let wanted = Wanted::again(&of_runner.words);
+    start(&wanted, of_runner, &path, words.collect())
 }
 
 /// Runs the program called `name` as the first of this process.
 fn start(
-    options: Options,
+    wanted: &Wanted,
+    of_runner: OfRunner,
     name: &OsString,
     argv: Vec<OsString>,
-    envp: Vec<Vec<u8>>,
 ) -> Result<Infallible, Failure> {
-    let runner = Runner::new(options)?;
+    let runner = Runner::new(wanted, of_runner)?;
     let found = find::find(name)?;
     let arguments = Arguments {
         argv: argv.into_iter().map(OsString::into_vec).collect(),
-        envp,
+        envp: environment(&wanted.program.env),
         execname: found.path,
     };
     runner.deepen_stack();
@@ -95,7 +96,8 @@ fn start(
 /// # Errors
 /// Why it is not run.
 pub(crate) fn resume(from: &Handover) -> Result<Infallible, Failure> {
-    let runner = Runner::new(from.options)?;
+    let wanted = Wanted::again(&from.of_runner.words);
+    let runner = Runner::new(&wanted, from.of_runner.clone())?;
     let kernel = &runner.kernel;
     runner.sys.limits.set_all(from.limits);
     let Rlimit { rlim_cur, rlim_max } = from.nthr;
@@ -135,7 +137,6 @@ pub(crate) fn handed_over() -> Option<Handover> {
 
 /// Everything but the program.
 struct Runner {
-    machine: Arc<HostMachine>,
     kernel: Arc<Kernel>,
     sys: Arc<Unix>,
     /// This thread's being vcpu 0.
@@ -143,17 +144,23 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(options: Options) -> Result<Self, Failure> {
+    fn new(wanted: &Wanted, of_runner: OfRunner) -> Result<Self, Failure> {
+        let program = &wanted.program;
         let of_machine = lwp_machine::Options {
-            vcpus: options.vcpus,
-            no_fast_calls: options.no_fast_calls,
+            vcpus: program.vcpus.map(NonZeroUsize::get),
+            no_fast_calls: program.no_fast_calls,
             ..lwp_machine::Options::default()
         };
         let machine = Arc::new(HostMachine::new(&of_machine)?);
-        let host = Arc::new(LinuxHost::default());
-        let sys = Arc::new(Unix::new(host, options));
+        // The user wants to hear of what he started, not of each of its children.
+        let prints_stats = wanted.stats && !of_runner.is_child;
+        let options = Options {
+            is_quiet: program.quiet,
+            of_runner,
+        };
+        let sys = Arc::new(Unix::new(Arc::new(LinuxHost::default()), options));
         let config = Config {
-            maxlwp: options.maxlwp.unwrap_or(Config::default().maxlwp),
+            maxlwp: program.maxlwp.unwrap_or(Config::default().maxlwp),
             superuser: rustix::process::geteuid().is_root(),
         };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -161,8 +168,10 @@ impl Runner {
         let below = Arc::<HostMachine>::clone(&machine);
         let kernel = Kernel::new(below, calls, Box::new(Fair), config, pid);
         let main_vcpu = machine.adopt_main_thread()?;
+        if prints_stats {
+            stats::print_at_exit(&machine, &kernel, &sys);
+        }
         Ok(Self {
-            machine,
             kernel,
             sys,
             _main_vcpu: main_vcpu,
@@ -209,9 +218,6 @@ impl Runner {
             path,
             ps_strings: loaded.ps_strings,
         });
-        if self.sys.options.prints_stats {
-            stats::print_at_exit(&self.machine, &self.kernel, &self.sys);
-        }
         Ok(loaded.ctx)
     }
 

@@ -53,19 +53,22 @@ use lwp_kernel::fast::FastNumbers;
 use lwp_kernel::{CurLwp, Outcome, Personality, SysResult};
 use std::sync::{Arc, RwLock};
 
-/// What the user chose; handed on to the programs that a program executes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the user chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// No messages about calls that are not supported.
     pub is_quiet: bool,
-    /// The runner prints what it has counted.
-    pub prints_stats: bool,
-    /// How many vcpus there are to be.
-    pub vcpus: Option<usize>,
-    /// `kern.maxlwp`.
-    pub maxlwp: Option<u32>,
-    /// Every system call leaves user mode.
-    pub no_fast_calls: bool,
+    /// The runner's own.
+    pub of_runner: OfRunner,
+}
+
+/// What the runner itself wants to know again when the program executes another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfRunner {
+    /// The words of its command line, from its name up to the program's.
+    pub words: Vec<Vec<u8>>,
+    /// This process is not the one that the user started, but one forked from it.
+    pub is_child: bool,
 }
 
 /// The program that runs, as sysctl and procfs show it.

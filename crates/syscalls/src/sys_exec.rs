@@ -17,7 +17,7 @@ use crate::copy::{copyin_str, copyin_u64};
 use crate::errno::from_rustix;
 use crate::exec::{Arguments, Handover, Refusal, Script, VARIABLE, examine_file};
 use crate::vfs::{Place, here};
-use crate::{Options, Unix};
+use crate::{OfRunner, Unix};
 use core::sync::atomic::Ordering;
 use lwp_abi::errno::Errno;
 use lwp_abi::resource::{RLIMIT_NOFILE, Rlimit};
@@ -270,10 +270,9 @@ fn handover(sys: &Unix, l: &CurLwp, program: &OwnedFd, arguments: Arguments) -> 
             rlim_max: proc.nthr_hard.load(Ordering::Relaxed),
         },
         itimers: [Which::Real, Which::Virtual, Which::Prof, Which::Monotonic].map(itimer),
-        options: Options {
-            // The user wants to hear of what he started, not of each of its children.
-            prints_stats: sys.options.prints_stats && proc.pid() == sys.first_pid,
-            ..sys.options
+        of_runner: OfRunner {
+            words: sys.options.of_runner.words.clone(),
+            is_child: sys.options.of_runner.is_child || proc.pid() != sys.first_pid,
         },
     }
 }

@@ -12,7 +12,7 @@
 //! Sources: execve(2); lwp.md 7.1; design section 9, "exec".
 
 use super::stack::Arguments;
-use crate::Options;
+use crate::OfRunner;
 use crate::host::Host;
 use lwp_abi::resource::{RLIM_NLIMITS, Rlimit};
 use lwp_abi::signal::{SigSet, Signo};
@@ -54,8 +54,8 @@ pub struct Handover {
     pub nthr: Rlimit,
     /// Interval timers by number: interval and remaining time, in nanoseconds.
     pub itimers: [(u64, u64); 4],
-    /// What the user chose.
-    pub options: Options,
+    /// What the user asked of the runner.
+    pub of_runner: OfRunner,
 }
 
 impl Handover {
@@ -108,18 +108,8 @@ impl Handover {
             w.word(interval);
             w.word(value);
         }
-        let Options {
-            is_quiet,
-            prints_stats,
-            vcpus,
-            maxlwp,
-            no_fast_calls,
-        } = self.options;
-        w.word(is_quiet.into());
-        w.word(prints_stats.into());
-        w.word(vcpus.map_or(u64::MAX, |n| n as u64));
-        w.word(maxlwp.map_or(u64::MAX, u64::from));
-        w.word(no_fast_calls.into());
+        w.row(&self.of_runner.words);
+        w.word(self.of_runner.is_child.into());
         w.0
     }
 
@@ -149,12 +139,9 @@ impl Handover {
         for itimer in &mut found.itimers {
             *itimer = (r.word()?, r.word()?);
         }
-        found.options = Options {
-            is_quiet: r.word()? != 0,
-            prints_stats: r.word()? != 0,
-            vcpus: r.word()?.try_into().ok().filter(|&n| n != usize::MAX),
-            maxlwp: r.word()?.try_into().ok(),
-            no_fast_calls: r.word()? != 0,
+        found.of_runner = OfRunner {
+            words: r.row()?,
+            is_child: r.word()? != 0,
         };
         r.0.is_empty().then_some(found)
     }
@@ -245,12 +232,9 @@ mod tests {
             limits: core::array::from_fn(|n| all(n as u64)),
             nthr: all(9),
             itimers: [(1, 2), (3, 4), (5, 6), (0, 0)],
-            options: Options {
-                is_quiet: true,
-                prints_stats: false,
-                vcpus: Some(3),
-                maxlwp: None,
-                no_fast_calls: true,
+            of_runner: OfRunner {
+                words: vec![b"lwp".to_vec(), b"run".to_vec(), b"-q".to_vec()],
+                is_child: true,
             },
         }
     }
