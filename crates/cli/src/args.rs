@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_words_before_the_program_say_again_what_was_asked_for() {
-        let words = ["lwp", "run", "--stats", "--vcpus", "3", "--"].map(|word| word.into());
+        let words = ["lwp", "run", "--stats", "--vcpus", "3", "--"].map(Into::into);
         let wanted = Wanted::again(&words);
         assert_eq!(wanted.program.vcpus.map(NonZeroUsize::get), Some(3));
         assert!(wanted.stats && !wanted.program.quiet);

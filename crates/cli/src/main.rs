@@ -71,7 +71,7 @@ fn start(args: Vec<OsString>) -> i32 {
 /// Carries out the command, typed as `args`. `lwp run` does not come back from a program that runs.
 fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
     match cli.command {
-        Command::Run(options) => Err(done(run::run(options.into(), args))),
+        Command::Run(options) => Err(done(run::run(&options.into(), args))),
         Command::Install(at) => {
             let runner = std::env::current_exe().map_err(Failure::Myself)?;
             say(&install::install(&at.registry, &runner)?);

@@ -34,7 +34,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Why it was not run.
-pub(crate) fn run(wanted: Wanted, typed: &[OsString]) -> Result<Infallible, Failure> {
+pub(crate) fn run(wanted: &Wanted, typed: &[OsString]) -> Result<Infallible, Failure> {
     // The program has at least one word: `args` says so.
     let argv = wanted.program.words.clone();
     let name = argv.first().cloned().unwrap_or_default();
@@ -44,7 +44,7 @@ pub(crate) fn run(wanted: Wanted, typed: &[OsString]) -> Result<Infallible, Fail
         words: words.map(|word| word.as_bytes().to_vec()).collect(),
         is_child: false,
     };
-    start(&wanted, of_runner, &name, argv)
+    start(wanted, of_runner, &name, argv)
 }
 
 /// Runs the program for which the kernel has started us as interpreter (`lwp install`): our own name, the

@@ -113,6 +113,8 @@ pub enum What {
         number: u64,
         /// The arguments that are in registers.
         args: [u64; 6],
+        /// It came by the slow road ([`crate::machine::UserMode::traps`]).
+        trapped: bool,
     },
     /// The call came back; a call that ends the LWP does not.
     Leave {

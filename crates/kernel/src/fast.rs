@@ -37,7 +37,7 @@ use crate::kernel::Kernel;
 use crate::lwp::{Lwp, LwpFlags, LwpSt, NOT_YET, SyncObj};
 use crate::machine::{CpuId, FastCalls, FastEnd};
 use lwp_abi::errno::Errno;
-use lwp_abi::lwp::LwpState as LwpStat;
+use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::time::{ClockId, Timespec};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -119,7 +119,7 @@ impl FastCalls for Alone<'_> {
             return FastEnd::Slow;
         };
         kernel.fast_call(self.lwp, call, regs, |lid| {
-            kernel.fast_unpark(self.cpu, lid)
+            kernel.fast_unpark(self.cpu, lid, self.lwp.lid())
         })
     }
 }
@@ -140,7 +140,7 @@ impl FastCalls for Passing<'_> {
                 Some(result) => done(cx, result),
             },
             Some(call) => kernel.fast_call(&self.lwp, call, regs, |lid| {
-                kernel.fast_unpark(self.cpu, lid)
+                kernel.fast_unpark(self.cpu, lid, self.lwp.lid())
             }),
         }
     }
@@ -175,15 +175,16 @@ impl<'a> Passing<'a> {
 
     /// [`Kernel::fast_unpark`]; the LWP stays at hand if nobody else waits for the vcpu.
     fn unpark(&mut self, lid: i32) -> Option<Result<(), Errno>> {
+        let by = self.lwp.lid();
         if self.next.is_none() && self.kernel.sched.may_hold(self.cpu) {
             let cpu = self.cpu;
             if let Some(last) = self.last.take_if(|last| last.lid().raw() == lid) {
-                match take_in_hand(&last, cpu) {
+                match take_in_hand(&last, cpu, by) {
                     Some(user) => self.next = Some((last, user)),
                     None => self.last = Some(last),
                 }
             } else {
-                let hand = |lwp: &Arc<Lwp>| Some((Arc::clone(lwp), take_in_hand(lwp, cpu)?));
+                let hand = |lwp: &Arc<Lwp>| Some((Arc::clone(lwp), take_in_hand(lwp, cpu, by)?));
                 self.next = self.kernel.lids.with(lid, hand).flatten();
             }
             if self.next.is_some() {
@@ -191,7 +192,7 @@ impl<'a> Passing<'a> {
                 return Some(Ok(()));
             }
         }
-        self.kernel.fast_unpark(self.cpu, lid)
+        self.kernel.fast_unpark(self.cpu, lid, by)
     }
 
     /// A park that finds no wake-up pending, after an unpark of the LWP called `unpark`, if that is not 0.
@@ -234,7 +235,7 @@ impl<'a> Passing<'a> {
             .take_if(|_| has_room && !kernel.sched.has_waiting(cpu))
         {
             Some((lwp, user)) => {
-                lwp.set_on_since(now);
+                lwp.set_since(now);
                 kernel.sched.count_pick(cpu);
                 kernel.sched.set_holds(cpu, false);
                 *cx = Some(user);
@@ -308,8 +309,8 @@ fn is_plain(lwp: &Lwp, st: &LwpSt) -> bool {
 }
 
 /// Ends the park of `lwp` in favour of vcpu `cpu`, where it counts as running from now on, and returns its
-/// context; `None` if it does not sleep in a park, or there is more to be done.
-fn take_in_hand(lwp: &Lwp, cpu: CpuId) -> Option<Box<UserCtx>> {
+/// context; `None` if it does not sleep in a park, or there is more to be done. `by` unparks it.
+fn take_in_hand(lwp: &Lwp, cpu: CpuId, by: LwpId) -> Option<Box<UserCtx>> {
     let mut st = lwp.lock();
     let is_parked = st.asleep == Some(SyncObj::Park) && st.stat == LwpStat::Sleep;
     if !is_parked || st.on_cpu().is_some() || st.lwpctl != 0 || !is_plain(lwp, &st) {
@@ -317,7 +318,8 @@ fn take_in_hand(lwp: &Lwp, cpu: CpuId) -> Option<Box<UserCtx>> {
     }
     st.asleep = None;
     st.interruptible = false;
-    lwp.set_on_since(NOT_YET);
+    st.unparked_by = Some(by);
+    lwp.set_since(NOT_YET);
     st.set_on(cpu);
     st.user.take()
 }
@@ -374,7 +376,7 @@ impl Kernel {
     }
 
     /// [`Kernel::unpark`], unless waking the LWP takes more than a place in the run queue of `cpu`.
-    fn fast_unpark(&self, cpu: CpuId, lid: i32) -> Option<Result<(), Errno>> {
+    fn fast_unpark(&self, cpu: CpuId, lid: i32, by: LwpId) -> Option<Result<(), Errno>> {
         let found = self.lids.with(lid, |lwp| {
             let mut st = lwp.lock();
             match st.stat {
@@ -385,6 +387,7 @@ impl Kernel {
                     }
                     st.asleep = None;
                     st.interruptible = false;
+                    st.unparked_by = Some(by);
                     if st.stat == LwpStat::Sleep {
                         st.stat = LwpStat::Run;
                     }
@@ -416,6 +419,7 @@ impl Kernel {
         st.interruptible = true;
         st.wmesg = "parked";
         st.cpu_time += lwp.ran_until(now);
+        lwp.set_since(now);
         st.set_off();
         self.lwpctl_off(&st);
         st.user = cx.take();

@@ -73,7 +73,7 @@ impl CurLwp {
         st.sigpend = SigPend::default();
         st.lwpctl = 0;
         st.cpu_time = 0;
-        self.lwp.set_on_since(kernel.machine.stamp());
+        self.lwp.set_since(kernel.machine.stamp());
         st.set_on(0);
         drop(st);
         kernel.lids.claim_main(pid);

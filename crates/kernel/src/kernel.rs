@@ -13,10 +13,13 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::vm::Vmspace;
 use crate::watch::{Jobs, Watches};
 use core::time::Duration;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// No vcpu watches any deadline.
 const UNWATCHED: u64 = u64::MAX;
+
+/// What is to be done about a deadlock.
+type DeadlockHook = Box<dyn Fn(&Kernel) + Send + Sync>;
 
 /// What varies between kernels.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,9 @@ pub struct Kernel {
     pub config: Config,
     /// The earliest deadline some vcpu will come back for, in nanoseconds.
     watched: AtomicU64,
+    /// See [`Kernel::on_deadlock`].
+    pub(crate) deadlock: OnceLock<DeadlockHook>,
+    pub(crate) deadlock_told: AtomicBool,
     over: AtomicBool,
     me: Weak<Kernel>,
 }
@@ -107,6 +113,8 @@ impl Kernel {
             vm: Vmspace::new(),
             config,
             watched: AtomicU64::new(UNWATCHED),
+            deadlock: OnceLock::new(),
+            deadlock_told: AtomicBool::new(false),
             over: AtomicBool::new(false),
             me: Weak::clone(me),
         })

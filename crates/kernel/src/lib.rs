@@ -15,7 +15,7 @@
 //! | [`sig`], [`sigframe`], [`stop`] | `kern_sig.c`, `machdep.c` | signals, what they put on the stack, job control |
 //! | [`watch`] | – | host descriptors somebody waits for |
 //! | [`events`] | `ktrace` | the one stream of what happens to LWPs |
-//! | [`census`] | – | how much there is of all this |
+//! | [`census`], [`ps`] | `kern_proc.c` | how much there is of all this; what each LWP is doing |
 //! | [`vm`] | `uvm` | the guest's address space |
 //!
 //! # Lock order
@@ -42,6 +42,7 @@ pub mod lwpctl;
 pub mod machine;
 pub mod park;
 pub mod proc;
+pub mod ps;
 pub mod run;
 pub mod sched;
 pub mod sig;

@@ -115,6 +115,10 @@ pub struct LwpSt {
     pub lwpctl: u64,
     /// `lc_pctr`.
     pub pctr: u32,
+    /// How often it was switched onto a vcpu.
+    pub switches: u32,
+    /// Who unparked it last.
+    pub unparked_by: Option<LwpId>,
     /// CPU time used up to the last switch away, in the machine's stamps; see [`Kernel::cpu_time`].
     pub cpu_time: u64,
     /// The user-mode state of an LWP that sleeps, or has slept, in a park without a limit ([`Ctx`]).
@@ -132,6 +136,7 @@ impl LwpSt {
     /// It is on vcpu `cpu` from now on.
     pub(crate) fn set_on(&mut self, cpu: CpuId) {
         self.stat = LwpStat::Onproc;
+        self.switches = self.switches.wrapping_add(1);
         self.yielding = false;
         self.is_on = true;
         self.last_cpu = cpu;
@@ -155,9 +160,11 @@ pub struct Lwp {
     /// Position in the order of creation within the process.
     pub birth: u64,
     flags: AtomicU32,
-    /// When it was last switched onto a vcpu, a stamp, or [`NOT_YET`]; means something only while `on_cpu` is
-    /// set, and only the vcpu that it is on writes it.
-    on_since: AtomicU64,
+    /// Since when it has been on its vcpu, or off it, as `on_cpu` says: a stamp, or [`NOT_YET`]. Only the vcpu that
+    /// it is on, or comes to, writes it.
+    since: AtomicU64,
+    /// Time in user mode, in stamps; kept only for a listener, by the vcpu that it is on.
+    user_time: AtomicU64,
     st: SpinMutex<LwpSt>,
     /// Not ranked: only the vcpu that runs the LWP takes it, around everything else.
     pub(crate) future: std::sync::Mutex<Option<LwpFuture>>,
@@ -170,7 +177,8 @@ impl Lwp {
             lid: AtomicI32::new(lid.raw()),
             birth,
             flags: AtomicU32::new(0),
-            on_since: AtomicU64::new(NOT_YET),
+            since: AtomicU64::new(NOT_YET),
+            user_time: AtomicU64::new(0),
             st: SpinMutex::new(
                 Rank::Lwp,
                 LwpSt {
@@ -190,6 +198,8 @@ impl Lwp {
                     name: None,
                     lwpctl: 0,
                     pctr: 0,
+                    switches: 0,
+                    unparked_by: None,
                     cpu_time: 0,
                     user: None,
                     trap: None,
@@ -217,14 +227,29 @@ impl Lwp {
             .unwrap_or_else(std::sync::PoisonError::into_inner) = future;
     }
 
-    /// It is on a vcpu since `now`, a stamp.
-    pub(crate) fn set_on_since(&self, now: u64) {
-        self.on_since.store(now, Ordering::Relaxed);
+    /// It is on a vcpu, or on none, since `now`, a stamp.
+    pub(crate) fn set_since(&self, now: u64) {
+        self.since.store(now, Ordering::Relaxed);
     }
 
-    /// How long it has been on its vcpu at `now`, in stamps.
+    /// How long it has been on its vcpu, or off it, at `now`, in stamps; 0 if that is not known.
     pub(crate) fn ran_until(&self, now: u64) -> u64 {
-        now.saturating_sub(self.on_since.load(Ordering::Relaxed))
+        now.saturating_sub(self.since.load(Ordering::Relaxed))
+    }
+
+    /// When it came onto its vcpu, or left it, a stamp, if that is known.
+    pub(crate) fn changed(&self) -> Option<u64> {
+        Some(self.since.load(Ordering::Relaxed)).filter(|&since| since != NOT_YET)
+    }
+
+    /// It has been in user mode for so many stamps more.
+    pub(crate) fn add_user_time(&self, stamps: u64) {
+        self.user_time.fetch_add(stamps, Ordering::Relaxed);
+    }
+
+    /// Time in user mode, in stamps.
+    pub(crate) fn user_time(&self) -> u64 {
+        self.user_time.load(Ordering::Relaxed)
     }
 
     /// lwp_lock.

@@ -49,6 +49,11 @@ pub trait UserMode {
         }
     }
 
+    /// How many system calls of this vcpu have come by a road that takes much longer than the common one.
+    fn traps(&self) -> u64 {
+        0
+    }
+
     /// As [`UserMode::switch_out`], if that takes neither memory nor time, and the [`Clocks::stamp`] of the moment;
     /// else `None`, and nothing has changed. For [`FastCalls`] only. Afterwards the state is [`Fpu::is_plain`], and the guest may go on
     /// all the same.

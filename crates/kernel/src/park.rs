@@ -91,13 +91,13 @@ impl CurLwp {
 }
 
 impl Kernel {
-    /// `lwp_unpark` of one LWP: wakes it from its park, or leaves one wake-up pending.
+    /// `lwp_unpark` of one LWP by another: wakes it from its park, or leaves one wake-up pending.
     ///
     /// # Errors
     /// ESRCH: `lid` names no LWP of the process, or a zombie.
-    pub fn unpark(&self, lid: i32) -> Result<(), Errno> {
+    pub fn unpark(&self, lid: i32, by: LwpId) -> Result<(), Errno> {
         let lwp = self.lids.find(lid).ok_or(Errno::ESRCH)?;
-        match self.end_park(&lwp) {
+        match self.end_park(&lwp, by) {
             Unparked::ToQueue => {
                 if self.sched.enqueue(&lwp, &*self.machine) {
                     self.summon();
@@ -111,12 +111,12 @@ impl Kernel {
 
     /// [`Kernel::unpark`] of many, who come to the run queue together and in this order. Returns how many there
     /// were not.
-    pub fn unpark_all(&self, lids: &[LwpId]) -> usize {
+    pub fn unpark_all(&self, lids: &[LwpId], by: LwpId) -> usize {
         let mut woken = Vec::with_capacity(lids.len());
         let mut missing = 0;
         for lid in lids {
             let found = self.lids.find(lid.raw());
-            match found.as_ref().map(|lwp| self.end_park(lwp)) {
+            match found.as_ref().map(|lwp| self.end_park(lwp, by)) {
                 Some(Unparked::ToQueue) => woken.extend(found),
                 Some(Unparked::Done) => {}
                 Some(Unparked::Nobody) | None => missing += 1,
@@ -135,11 +135,12 @@ impl Kernel {
     }
 
     /// Ends the park of `lwp`, or leaves one wake-up pending, but queues nobody.
-    fn end_park(&self, lwp: &Arc<Lwp>) -> Unparked {
+    fn end_park(&self, lwp: &Arc<Lwp>, by: LwpId) -> Unparked {
         let mut st = lwp.lock();
         match st.stat {
             _ if st.asleep == Some(SyncObj::Park) => {
                 self.tell(lwp, || What::Unpark { is_kept: false });
+                st.unparked_by = Some(by);
                 st.asleep = None;
                 st.interruptible = false;
                 if st.stat != LwpStat::Sleep {
@@ -156,6 +157,7 @@ impl Kernel {
             LwpStat::Zomb | LwpStat::Idl => Unparked::Nobody,
             _ => {
                 lwp.set_flags(LwpFlags::UNPARKED);
+                st.unparked_by = Some(by);
                 self.tell(lwp, || What::Unpark { is_kept: true });
                 Unparked::Done
             }

@@ -102,7 +102,6 @@ pub(crate) fn lwp_main(mut l: CurLwp) -> impl Future<Output = ()> + Send {
             };
             match trap {
                 Trap::Syscall => {
-                    l.tell_enter();
                     let result = match kernel.calls.syscall(&mut l) {
                         Outcome::Done(result) => Some(result),
                         Outcome::Sleep(sleeping) => Some(sleeping.await),
@@ -138,14 +137,14 @@ impl CurLwp {
     }
 
     /// Tells of the system call in the registers.
-    #[inline]
-    fn tell_enter(&self) {
+    fn tell_enter(&self, trapped: bool) {
         self.tell(|| {
             let r = &self.ctx.regs;
             let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
             What::Enter {
                 number: r.rax,
                 args,
+                trapped,
             }
         });
     }
@@ -162,8 +161,7 @@ impl CurLwp {
             });
         }
         if self.kernel.has_listener() {
-            // It is told of every call, by the ordinary way.
-            return self.kernel.machine.enter(&mut self.ctx);
+            return self.enter_watched();
         }
         let mut calls = Alone {
             kernel: &self.kernel,
@@ -172,6 +170,19 @@ impl CurLwp {
         };
         let left = self.kernel.machine.run(&mut self.ctx.0, &mut calls);
         left.expect("an LWP whose future runs does not park outside it")
+    }
+
+    /// The same for a listener, who is told of every call: all take the ordinary way.
+    #[cold]
+    fn enter_watched(&mut self) -> Trap {
+        let machine = Arc::clone(&self.kernel.machine);
+        let (traps, begun) = (machine.traps(), machine.stamp());
+        let trap = machine.enter(&mut self.ctx);
+        self.lwp.add_user_time(machine.stamp().saturating_sub(begun));
+        if matches!(trap, Trap::Syscall) {
+            self.tell_enter(machine.traps() != traps);
+        }
+        trap
     }
 
     /// Stores the result of a system call; `false` if there is no LWP left to return to.
@@ -282,7 +293,7 @@ impl Kernel {
     pub(crate) fn set_on(&self, lwp: &Lwp, st: &mut LwpSt, cpu: CpuId, now: u64) {
         debug_assert_eq!(st.stat, LwpStat::Run, "an LWP on a run queue is runnable");
         st.set_on(cpu);
-        lwp.set_on_since(now);
+        lwp.set_since(now);
         self.lwpctl_on(st, cpu);
     }
 
@@ -343,6 +354,7 @@ impl Kernel {
         let now = self.machine.stamp();
         self.sched.note_left(self.machine.current(), now);
         st.cpu_time += lwp.ran_until(now);
+        lwp.set_since(now);
         st.set_off();
         self.lwpctl_off(&st);
         self.tell_switch_out(lwp, st.stat);
@@ -370,6 +382,9 @@ impl Kernel {
         let watched = self.sched.watch_next(cpu, self.machine.monotonic());
         let until = claimed.into_iter().chain(watched.map(Watched::due)).min();
         let wait = until.map_or(Wait::Forever, Wait::Until);
+        if wait == Wait::Forever && self.sched.idle() == self.sched.started() {
+            self.look_for_deadlock();
+        }
         self.sched.forget_ticks(cpu);
         self.machine.poll(cpu, wait, events);
         let stuck = watched

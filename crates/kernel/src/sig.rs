@@ -117,7 +117,7 @@ impl SigAct {
     };
 
     /// A handler is to run.
-    fn is_caught(&self) -> bool {
+    pub(crate) fn is_caught(&self) -> bool {
         ![SIG_DFL, SIG_IGN].contains(&self.handler)
     }
 }

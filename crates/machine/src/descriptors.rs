@@ -17,7 +17,7 @@
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 /// Ours end here at the latest.
@@ -167,6 +167,13 @@ pub(crate) fn move_up(fd: i32) -> i32 {
     }
     close(fd);
     moved
+}
+
+/// [`move_up`] of a descriptor that the runner keeps, so that no guest meets it.
+pub fn keep(fd: OwnedFd) -> OwnedFd {
+    let moved = move_up(fd.into_raw_fd());
+    // SAFETY: what was owned, or the only copy of it.
+    unsafe { OwnedFd::from_raw_fd(moved) }
 }
 
 /// Closes a descriptor of ours.

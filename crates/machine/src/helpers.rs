@@ -4,7 +4,8 @@
 //! 1. A helper is no vcpu: its GS base is zero, and it takes no signal but the kick, whose handler then
 //!    does nothing: that ends the host call in which a job waits whose LWP has something else to do.
 //! 2. A helper takes no lock of the kernel's, so a fork may happen at any moment of its work. The
-//!    child has no helpers: it leaves this pool, whose locks may be held for ever, and makes another.
+//!    child has no helpers: it leaves this pool, whose locks may be held for ever, and makes another. (A thread of
+//!    [`spawn`]'s that is not in the pool may take one while it keeps forks away: `HostMachine::look`.)
 //!
 //! # Locks
 //! `jobs`, `done`: leaves, held for a few instructions.
@@ -16,7 +17,7 @@ use std::thread;
 
 /// Threads at most; further jobs wait.
 const MAX_THREADS: usize = 64;
-const STACK_BYTES: usize = 256 << 10;
+pub(crate) const STACK_BYTES: usize = 256 << 10;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -116,7 +117,11 @@ impl Pool {
 /// Starts a thread that is no vcpu; `false` if the host refuses.
 ///
 /// The new thread inherits the GS base of this one, so signals are kept from it until it has its own.
-fn spawn(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -> bool {
+pub(crate) fn spawn(
+    name: &str,
+    stack_bytes: usize,
+    body: impl FnOnce() + Send + 'static,
+) -> bool {
     let mask = signals::set_mask(u64::MAX);
     let result = thread::Builder::new()
         .name(name.into())

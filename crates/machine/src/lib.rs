@@ -53,7 +53,7 @@ mod sud;
 mod trampoline;
 mod vcpu;
 
-pub use descriptors::{give_inherited, initial_descriptor_limits, own_descriptors};
+pub use descriptors::{give_inherited, initial_descriptor_limits, keep, own_descriptors};
 pub use host::LinuxHost;
 pub use layout::{initial_stack_limit, is_interpreter};
 pub use process::{catch_host_signals, initial_signals, restore_host_signals};
@@ -77,7 +77,7 @@ use lwp_kernel::machine::{
     Advice, AlwaysReady, Backing, BadAddress, Clocks, CpuId, Event, ExitWith, FastCalls, Forked,
     HostErr, Memory, Poller, Ready, UserMode, Vcpus, Wait,
 };
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// HWCAP2 bit: the CPU and Linux allow `wrgsbase` and its kin in user mode.
 const HWCAP2_FSGSBASE: u64 = 1 << 1;
@@ -157,11 +157,16 @@ pub(crate) struct Inner {
     makes_fast_calls: bool,
     /// libc's own copying leaves vector state alone (`fpu`, invariant 2).
     host_keeps_uppers: bool,
-    at_exit: OnceLock<AtExit>,
+    at_exit: Mutex<Vec<AtExit>>,
+    in_child: Mutex<Vec<InChild>>,
+    /// Read by threads that are no vcpus and look at the kernel, written by who forks.
+    lookers: RwLock<()>,
 }
 
 /// What is to be done when the process ends.
 type AtExit = Box<dyn Fn(&Stats) + Send + Sync>;
+/// What is to be done in a fork child.
+type InChild = Box<dyn Fn() + Send + Sync>;
 
 static INHERITED: OnceLock<Inherited> = OnceLock::new();
 /// Whether FS and GS are set by instruction, not by `arch_prctl`: one answer per process, because the
@@ -215,7 +220,9 @@ impl HostMachine {
                 // Without a vDSO the clocks are libc's, which has thread-local storage.
                 makes_fast_calls: host_keeps_uppers && !options.no_fast_calls && clock::init(),
                 host_keeps_uppers,
-                at_exit: OnceLock::new(),
+                at_exit: Mutex::default(),
+                in_child: Mutex::default(),
+                lookers: RwLock::default(),
             }),
         })
     }
@@ -224,10 +231,31 @@ impl HostMachine {
         &self.inner
     }
 
-    /// Has `hook` called right before the process ends by its own doing; also in forks of it. The first
-    /// hook stays.
+    /// Has `hook` called right before the process ends by its own doing, after those given before; also in forks of
+    /// it.
     pub fn at_exit(&self, hook: AtExit) {
-        let _ = self.inner.at_exit.set(hook);
+        let hooks = self.inner.at_exit.lock();
+        hooks.unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// Has `hook` called in each fork child, as soon as its machine is complete.
+    pub fn in_child(&self, hook: InChild) {
+        let hooks = self.inner.in_child.lock();
+        hooks.unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// Starts a host thread that is no vcpu; `false` if the host refuses. It may look at the kernel in
+    /// [`HostMachine::look`] only. A fork child does not have it.
+    pub fn start_thread(&self, name: &str, body: impl FnOnce() + Send + 'static) -> bool {
+        helpers::spawn(name, helpers::STACK_BYTES, body)
+    }
+
+    /// Has a thread that is no vcpu look at the kernel, while nobody forks: a fork child could not do with a lock
+    /// that such a thread held.
+    pub fn look<T>(&self, what: impl FnOnce() -> T) -> T {
+        let lookers = self.inner.lookers.read();
+        let _nobody_forks = lookers.unwrap_or_else(PoisonError::into_inner);
+        what()
     }
 
     /// What was counted until now.
@@ -300,6 +328,10 @@ impl HostMachine {
 }
 
 impl UserMode for HostMachine {
+    fn traps(&self) -> u64 {
+        self.inner.current().block.slow.load(Ordering::Relaxed)
+    }
+
     fn run(&self, cx: &mut Option<Box<UserCtx>>, calls: &mut dyn FastCalls) -> Option<Trap> {
         let here = cx.as_deref_mut()?;
         if !self.inner.makes_fast_calls {
@@ -499,8 +531,12 @@ impl Vcpus for HostMachine {
     }
 
     fn exit(&self, with: ExitWith) {
-        if let Some(hook) = self.inner.at_exit.get() {
-            hook(&self.stats());
+        let hooks = core::mem::take(&mut *self.inner.at_exit.lock().unwrap_or_else(PoisonError::into_inner));
+        if !hooks.is_empty() {
+            let stats = self.stats();
+            for hook in &hooks {
+                hook(&stats);
+            }
         }
         process::exit(with);
     }

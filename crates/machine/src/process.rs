@@ -7,6 +7,7 @@ use crate::signals::{self, bit};
 use crate::{Inner, outside};
 use lwp_abi::signal::{SigSet, Signo};
 use lwp_kernel::machine::{CpuId, ExitWith, Forked, HostErr};
+use std::sync::PoisonError;
 
 impl Inner {
     /// Forks the host process, once every other vcpu is at its stop point.
@@ -14,10 +15,13 @@ impl Inner {
     /// libc's own fork, not a bare clone: it takes malloc's locks, which a helper thread may hold.
     pub(crate) fn fork(&self, cpu: CpuId) -> Result<Forked, HostErr> {
         self.stop_others(cpu);
+        let lookers = self.lookers.write();
+        let nobody_looks = lookers.unwrap_or_else(PoisonError::into_inner);
         let mask = signals::set_mask(u64::MAX);
         // SAFETY: no lock is held by a thread that will be missing, as far as the child can reach:
-        // vcpus hold none at their stop points, helpers none of the kernel's.
+        // vcpus hold none at their stop points, helpers none of the kernel's, and nobody looks at it.
         let pid = unsafe { libc::fork() };
+        drop(nobody_looks);
         let result = match pid {
             0 => self.become_child(),
             -1 => Err(last_error("fork")),
@@ -35,6 +39,9 @@ impl Inner {
         outside::clear();
         self.after_fork();
         self.poller.after_fork()?;
+        for hook in &*self.in_child.lock().unwrap_or_else(PoisonError::into_inner) {
+            hook();
+        }
         // SAFETY: has no effects.
         let pid = unsafe { libc::getpid() };
         Ok(Forked::Child { pid })

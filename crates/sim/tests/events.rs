@@ -363,7 +363,7 @@ fn whom_an_unpark_does_not_find_it_tells_nothing() {
         assert_eq!(user.unpark(lid).await, Err(Errno::ESRCH));
         let nobody = user
             .kernel()
-            .unpark_all(&[LwpId::new(lid), LwpId::new(1), MAIN]);
+            .unpark_all(&[LwpId::new(lid), LwpId::new(1), MAIN], MAIN);
         assert_eq!(nobody, 2);
         assert_eq!(user.park().await, Err(Errno::EALREADY));
         user.wait(lid).await.unwrap();

@@ -225,7 +225,7 @@ fn park<'a>(
     write_back: u64,
 ) -> Outcome<'a> {
     if unpark != 0
-        && let Err(errno) = l.kernel.unpark(unpark)
+        && let Err(errno) = l.kernel.unpark(unpark, l.lwp.lid())
     {
         return Outcome::Done(Err(errno.into()));
     }
@@ -248,7 +248,7 @@ fn park<'a>(
 /// # Errors
 /// ESRCH: no such live LWP.
 pub(crate) fn sys_lwp_unpark(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
-    l.kernel.unpark(a.int(0))?;
+    l.kernel.unpark(a.int(0), l.lwp.lid())?;
     Ok(Ret::ZERO)
 }
 
@@ -266,7 +266,7 @@ pub(crate) fn sys_lwp_unpark_all(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResul
         return Err(Errno::EINVAL.into());
     }
     let lids: Vec<LwpId> = copyin_slice(l, targets, count)?;
-    if l.kernel.unpark_all(&lids) > 0 {
+    if l.kernel.unpark_all(&lids, l.lwp.lid()) > 0 {
         return Err(Errno::ESRCH.into());
     }
     Ok(Ret::ZERO)
