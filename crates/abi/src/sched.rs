@@ -17,6 +17,10 @@ numbers! {
     }
 }
 
+/// The priority at which an LWP of class `SCHED_OTHER` with a nice value of 0 runs, as ps(1) and
+/// `_sched_getparam(2)` show it.
+pub const USER_PRIORITY: i32 = 43;
+
 /// `struct sched_param`.
 #[derive(
     Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -37,6 +37,12 @@ pub(crate) enum Command {
     Install(Registry),
     /// Take back what `lwp install` has done
     Uninstall(Registry),
+    /// Show the guests that run now, LWP by LWP
+    ///
+    /// Only those of this user. States are NetBSD's: O on a vcpu, R runnable, S asleep, I asleep for 20 s or more,
+    /// D asleep where no signal reaches it, T stopped, U suspended, Z a zombie. WCHAN is what it sleeps in, SINCE for
+    /// how long it has been running, or not. USER and KERNEL are known for guests that are watched (`--stats`).
+    Ps(Ps),
     /// Show what LWPs can do, and what it costs beside Linux threads
     Demo,
     /// Say whether this host can run NetBSD programs, what is missing, and what to do
@@ -61,6 +67,21 @@ pub(crate) enum Command {
         /// Of this command, and not of lwp as a whole
         command: Option<String>,
     },
+}
+
+/// `lwp ps`.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Only this process
+    pub(crate) pid: Option<i32>,
+
+    /// Say who waits for what, since when, and who woke whom last
+    #[arg(long)]
+    pub(crate) waits: bool,
+
+    /// Print JSON instead of a table: an array of processes; times in nanoseconds
+    #[arg(long, conflicts_with = "waits")]
+    pub(crate) json: bool,
 }
 
 const CONFORM_EXAMPLES: &str = "\

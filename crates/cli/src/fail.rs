@@ -42,6 +42,9 @@ pub(crate) enum Failure {
     /// The kernel's registry of interpreters.
     #[error("{0}")]
     Install(#[from] Refused),
+    /// A guest cannot be looked at.
+    #[error("{0}")]
+    Ps(io::Error),
     /// Nobody takes the manual, or the script.
     #[error("standard output: {0}")]
     Manual(io::Error),
@@ -77,6 +80,7 @@ impl Failure {
             | Self::Myself(_)
             | Self::Install(_)
             | Self::Manual(_)
+            | Self::Ps(_)
             | Self::Machine(_) => 125,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,

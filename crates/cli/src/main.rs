@@ -11,6 +11,8 @@
 //! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
 //! | `json` | the strings of `--json` |
 //! | `stats` | `--stats` |
+//! | `ps`, `snapshot`, `control` | `lwp ps`: what guests are doing, and how that is asked |
+//! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
 //! | `guests` | the programs that come with it |
 //!
@@ -20,6 +22,7 @@
 mod args;
 mod bench;
 mod conform;
+mod control;
 mod demo;
 mod doctor;
 mod fail;
@@ -28,8 +31,11 @@ mod guests;
 mod install;
 mod json;
 mod manual;
+mod ps;
 mod run;
+mod snapshot;
 mod stats;
+mod waits;
 
 use crate::args::{Cli, Command};
 use crate::fail::Failure;
@@ -81,6 +87,7 @@ fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
             say(&install::uninstall(&at.registry)?);
             Ok(())
         }
+        Command::Ps(options) => ps::run(&options),
         Command::Demo => demo::run(),
         Command::Doctor(at) => doctor::run(&at.registry),
         Command::Completions { shell } => manual::completions(shell),

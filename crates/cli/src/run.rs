@@ -5,9 +5,11 @@
 //! program last, since from then on the process belongs to the guest.
 
 use crate::args::{self, Wanted};
+use crate::control;
 use crate::fail::Failure;
 use crate::find;
 use crate::stats;
+use crate::waits;
 use core::convert::Infallible;
 use core::num::NonZeroUsize;
 use core::sync::atomic::Ordering;
@@ -168,6 +170,10 @@ impl Runner {
         let below = Arc::<HostMachine>::clone(&machine);
         let kernel = Kernel::new(below, calls, Box::new(Fair), config, pid);
         let main_vcpu = machine.adopt_main_thread()?;
+        control::serve(&machine, &kernel, &sys);
+        if !program.quiet {
+            waits::watch_for_deadlock(&kernel, &sys);
+        }
         if prints_stats {
             stats::print_at_exit(&machine, &kernel, &sys);
         }

@@ -96,7 +96,9 @@ impl LwpInfo {
             suspended: st.stat == LwpStat::Suspended || lwp.flags().contains(LwpFlags::WSUSPEND),
             detached: st.detached,
             cpu: st.last_cpu,
-            since: lwp.changed().map(|_| stamped(lwp.ran_until(kernel.machine.stamp()))),
+            since: lwp
+                .changed()
+                .map(|_| stamped(lwp.ran_until(kernel.machine.stamp()))),
             switches: st.switches,
             cpu_time: kernel.cpu_time(lwp, st),
             user_time: kernel.has_listener().then(|| stamped(lwp.user_time())),
@@ -114,7 +116,9 @@ impl Kernel {
         ProcInfo {
             pid: self.proc.pid(),
             stat: p.stat,
-            lwps: lwps.map(|lwp| LwpInfo::of(self, lwp, &lwp.lock())).collect(),
+            lwps: lwps
+                .map(|lwp| LwpInfo::of(self, lwp, &lwp.lock()))
+                .collect(),
             born: p.births(),
             switches: self.sched.switches(),
             vcpus: self.sched.started(),

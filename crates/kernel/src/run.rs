@@ -178,7 +178,8 @@ impl CurLwp {
         let machine = Arc::clone(&self.kernel.machine);
         let (traps, begun) = (machine.traps(), machine.stamp());
         let trap = machine.enter(&mut self.ctx);
-        self.lwp.add_user_time(machine.stamp().saturating_sub(begun));
+        self.lwp
+            .add_user_time(machine.stamp().saturating_sub(begun));
         if matches!(trap, Trap::Syscall) {
             self.tell_enter(machine.traps() != traps);
         }

@@ -5,7 +5,7 @@
 //!    does nothing: that ends the host call in which a job waits whose LWP has something else to do.
 //! 2. A helper takes no lock of the kernel's, so a fork may happen at any moment of its work. The
 //!    child has no helpers: it leaves this pool, whose locks may be held for ever, and makes another. (A thread of
-//!    [`spawn`]'s that is not in the pool may take one while it keeps forks away: `HostMachine::look`.)
+//!    [`spawn`]'s that is not in the pool may take one while it keeps forks away: `control`.)
 //!
 //! # Locks
 //! `jobs`, `done`: leaves, held for a few instructions.
@@ -117,11 +117,7 @@ impl Pool {
 /// Starts a thread that is no vcpu; `false` if the host refuses.
 ///
 /// The new thread inherits the GS base of this one, so signals are kept from it until it has its own.
-pub(crate) fn spawn(
-    name: &str,
-    stack_bytes: usize,
-    body: impl FnOnce() + Send + 'static,
-) -> bool {
+pub(crate) fn spawn(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -> bool {
     let mask = signals::set_mask(u64::MAX);
     let result = thread::Builder::new()
         .name(name.into())

@@ -16,6 +16,7 @@
 //! | `mem`, `guest_asm` | guest memory |
 //! | `vcpu`, `poller`, `helpers`, `process`, `clock`, `descriptors` | threads, waiting, the host process |
 //! | `host` | host calls for the system-call layer |
+//! | `control` | the socket through which other processes ask what the guest is doing |
 //! | `layout`, `start` | where the runner lies; its `main` |
 //! | [`peer`] | what Linux does instead, for `lwp bench` |
 //!
@@ -25,11 +26,12 @@
 //! 2. Unsafe code is in this crate only, and each file of it owns the facts its blocks rely on.
 //!
 //! # Locks
-//! `vcpu`'s gate, then nothing. `patch`'s, the poller's and the helpers' are leaves: no kernel code
+//! `control`'s, then `vcpu`'s gate, then nothing. `patch`'s, the poller's and the helpers' are leaves: no kernel code
 //! runs under them.
 
 mod block;
 mod clock;
+mod control;
 mod descriptors;
 mod entry;
 mod fast;
@@ -53,6 +55,7 @@ mod sud;
 mod trampoline;
 mod vcpu;
 
+pub use control::{Answer, ask};
 pub use descriptors::{give_inherited, initial_descriptor_limits, keep, own_descriptors};
 pub use host::LinuxHost;
 pub use layout::{initial_stack_limit, is_interpreter};
@@ -61,6 +64,7 @@ pub use start::start_with;
 pub use vcpu::MainVcpu;
 
 use crate::block::Block;
+use crate::control::Control;
 use crate::entry::{LEFT_FAULT, LEFT_PARKED, LEFT_SYSCALL};
 use crate::fast::Visit;
 use crate::poller::Poller as HostPoller;
@@ -77,7 +81,8 @@ use lwp_kernel::machine::{
     Advice, AlwaysReady, Backing, BadAddress, Clocks, CpuId, Event, ExitWith, FastCalls, Forked,
     HostErr, Memory, Poller, Ready, UserMode, Vcpus, Wait,
 };
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// HWCAP2 bit: the CPU and Linux allow `wrgsbase` and its kin in user mode.
 const HWCAP2_FSGSBASE: u64 = 1 << 1;
@@ -158,15 +163,11 @@ pub(crate) struct Inner {
     /// libc's own copying leaves vector state alone (`fpu`, invariant 2).
     host_keeps_uppers: bool,
     at_exit: Mutex<Vec<AtExit>>,
-    in_child: Mutex<Vec<InChild>>,
-    /// Read by threads that are no vcpus and look at the kernel, written by who forks.
-    lookers: RwLock<()>,
+    control: Control,
 }
 
 /// What is to be done when the process ends.
 type AtExit = Box<dyn Fn(&Stats) + Send + Sync>;
-/// What is to be done in a fork child.
-type InChild = Box<dyn Fn() + Send + Sync>;
 
 static INHERITED: OnceLock<Inherited> = OnceLock::new();
 /// Whether FS and GS are set by instruction, not by `arch_prctl`: one answer per process, because the
@@ -221,8 +222,7 @@ impl HostMachine {
                 makes_fast_calls: host_keeps_uppers && !options.no_fast_calls && clock::init(),
                 host_keeps_uppers,
                 at_exit: Mutex::default(),
-                in_child: Mutex::default(),
-                lookers: RwLock::default(),
+                control: Control::new(),
             }),
         })
     }
@@ -238,24 +238,11 @@ impl HostMachine {
         hooks.unwrap_or_else(PoisonError::into_inner).push(hook);
     }
 
-    /// Has `hook` called in each fork child, as soon as its machine is complete.
-    pub fn in_child(&self, hook: InChild) {
-        let hooks = self.inner.in_child.lock();
-        hooks.unwrap_or_else(PoisonError::into_inner).push(hook);
-    }
-
-    /// Starts a host thread that is no vcpu; `false` if the host refuses. It may look at the kernel in
-    /// [`HostMachine::look`] only. A fork child does not have it.
-    pub fn start_thread(&self, name: &str, body: impl FnOnce() + Send + 'static) -> bool {
-        helpers::spawn(name, helpers::STACK_BYTES, body)
-    }
-
-    /// Has a thread that is no vcpu look at the kernel, while nobody forks: a fork child could not do with a lock
-    /// that such a thread held.
-    pub fn look<T>(&self, what: impl FnOnce() -> T) -> T {
-        let lookers = self.inner.lookers.read();
-        let _nobody_forks = lookers.unwrap_or_else(PoisonError::into_inner);
-        what()
+    /// Lets other processes of this user ask what the guest is doing: listens on a socket in `directory`, whose name
+    /// is the process's number, and writes what `answer` makes of a line. Fork children listen, too. `answer` is
+    /// called on a thread that is no vcpu, and may look at the kernel.
+    pub fn serve(&self, directory: PathBuf, answer: Answer) {
+        self.inner.control.serve(directory, answer);
     }
 
     /// What was counted until now.
@@ -531,13 +518,20 @@ impl Vcpus for HostMachine {
     }
 
     fn exit(&self, with: ExitWith) {
-        let hooks = core::mem::take(&mut *self.inner.at_exit.lock().unwrap_or_else(PoisonError::into_inner));
+        let hooks = core::mem::take(
+            &mut *self
+                .inner
+                .at_exit
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         if !hooks.is_empty() {
             let stats = self.stats();
             for hook in &hooks {
                 hook(&stats);
             }
         }
+        self.inner.control.close();
         process::exit(with);
     }
 

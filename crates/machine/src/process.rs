@@ -7,16 +7,14 @@ use crate::signals::{self, bit};
 use crate::{Inner, outside};
 use lwp_abi::signal::{SigSet, Signo};
 use lwp_kernel::machine::{CpuId, ExitWith, Forked, HostErr};
-use std::sync::PoisonError;
 
 impl Inner {
     /// Forks the host process, once every other vcpu is at its stop point.
     ///
     /// libc's own fork, not a bare clone: it takes malloc's locks, which a helper thread may hold.
     pub(crate) fn fork(&self, cpu: CpuId) -> Result<Forked, HostErr> {
+        let nobody_looks = self.control.hold();
         self.stop_others(cpu);
-        let lookers = self.lookers.write();
-        let nobody_looks = lookers.unwrap_or_else(PoisonError::into_inner);
         let mask = signals::set_mask(u64::MAX);
         // SAFETY: no lock is held by a thread that will be missing, as far as the child can reach:
         // vcpus hold none at their stop points, helpers none of the kernel's, and nobody looks at it.
@@ -39,9 +37,7 @@ impl Inner {
         outside::clear();
         self.after_fork();
         self.poller.after_fork()?;
-        for hook in &*self.in_child.lock().unwrap_or_else(PoisonError::into_inner) {
-            hook();
-        }
+        self.control.after_fork();
         // SAFETY: has no effects.
         let pid = unsafe { libc::getpid() };
         Ok(Forked::Child { pid })

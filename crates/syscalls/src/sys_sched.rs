@@ -10,11 +10,11 @@ use crate::Unix;
 use crate::args::Args;
 use crate::copy::{copyin_struct, copyout, copyout_struct};
 use lwp_abi::errno::Errno;
-use lwp_abi::sched::{SCHED_NONE, SCHED_OTHER, SCHED_PRI_MAX, SCHED_PRI_MIN, SCHED_RR, SchedParam};
+use lwp_abi::sched::{
+    SCHED_NONE, SCHED_OTHER, SCHED_PRI_MAX, SCHED_PRI_MIN, SCHED_RR, SchedParam, USER_PRIORITY,
+};
 use lwp_kernel::{CurLwp, Outcome, Ret, SysResult};
 
-/// The priority at which an LWP with a nice value of 0 runs.
-const USER_PRIORITY: i32 = 43;
 /// "Leave the priority alone".
 const PRI_NONE: i32 = -1;
 /// Bytes of the kernel's CPU sets.

@@ -1,0 +1,99 @@
+//! Where the control sockets of this user's guests are, and what is said through them.
+//!
+//! One socket for each process, called by its number, in a directory that is the user's own: `lwp` in
+//! `$XDG_RUNTIME_DIR`, or else `/tmp/lwp-UID`. Whoever can connect is the user, or root. The question is a line;
+//! the answer to `ps` is a [`Snapshot`] in JSON.
+
+use crate::snapshot::Snapshot;
+use lwp_kernel::Kernel;
+use lwp_machine::HostMachine;
+use lwp_syscalls::Unix;
+use rustix::fs::{FileType, Mode};
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What `lwp ps` asks.
+const PS: &str = "ps";
+
+/// Lets the guest be looked at. If the host does not allow it, it cannot be looked at.
+pub(crate) fn serve(machine: &HostMachine, kernel: &Arc<Kernel>, sys: &Arc<Unix>) {
+    let Some(directory) = directories().into_iter().find(|path| is_ours(path)) else {
+        return;
+    };
+    let (kernel, sys) = (Arc::downgrade(kernel), Arc::downgrade(sys));
+    let answer = move |line: &str| {
+        let (kernel, sys) = (kernel.upgrade(), sys.upgrade());
+        let guest = kernel.zip(sys).filter(|_| line == PS);
+        let snapshot = guest.map(|(kernel, sys)| Snapshot::take(&kernel, &sys.image().path));
+        // Nothing at all for what is not understood.
+        snapshot.map_or_else(Vec::new, |snapshot| {
+            serde_json::to_vec(&snapshot).unwrap_or_default()
+        })
+    };
+    machine.serve(directory, Box::new(answer));
+}
+
+/// The guests of this user that run now, by number; with `pid`, that one.
+///
+/// # Errors
+/// `NotFound`: there is no such guest. Else what the host says.
+pub(crate) fn look(pid: Option<i32>) -> io::Result<Vec<Snapshot>> {
+    let mut found = Vec::new();
+    for path in directories().iter().flat_map(|path| sockets(path)) {
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        if number.is_none() || pid.is_some() && number != pid {
+            continue;
+        }
+        match lwp_machine::ask(&path, PS) {
+            Ok(answer) => found.extend(serde_json::from_slice::<Snapshot>(&answer)),
+            // It was killed, and could not take its socket away.
+            Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => {
+                let _ = fs::remove_file(&path);
+            }
+            // It has just ended.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+    }
+    found.sort_by_key(|snapshot| snapshot.pid);
+    if let Some(pid) = pid.filter(|_| found.is_empty()) {
+        let text = format!("process {pid} is no guest of this user's");
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    Ok(found)
+}
+
+/// Where sockets may be, the best place first.
+fn directories() -> Vec<PathBuf> {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+    let uid = rustix::process::geteuid().as_raw();
+    let runtime = runtime.map(|path| Path::new(&path).join("lwp"));
+    runtime
+        .into_iter()
+        .chain([PathBuf::from(format!("/tmp/lwp-{uid}"))])
+        .collect()
+}
+
+/// Whether `path` is a directory that nobody but this user can write or search, after it was made if it was missing.
+fn is_ours(path: &Path) -> bool {
+    // If it is there already, or cannot be, the look at it says so.
+    let _ = rustix::fs::mkdir(path, Mode::RWXU);
+    rustix::fs::lstat(path).is_ok_and(|stat| {
+        let is_private = Mode::from_raw_mode(stat.st_mode).intersection(Mode::RWXG | Mode::RWXO);
+        FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+            && stat.st_uid == rustix::process::geteuid().as_raw()
+            && is_private.is_empty()
+    })
+}
+
+/// What lies in a directory of ours; nothing if it is somebody else's.
+fn sockets(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).ok().filter(|_| is_ours(directory));
+    let paths = entries.into_iter().flatten().filter_map(Result::ok);
+    paths.map(|entry| entry.path()).collect()
+}
