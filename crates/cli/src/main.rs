@@ -11,7 +11,7 @@
 //! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
 //! | `json` | the strings of `--json` |
 //! | `stats`, `tally`, `observe` | `--stats`; listeners of the kernel's events |
-//! | `ps`, `snapshot`, `control` | `lwp ps`: what guests are doing, and how that is asked |
+//! | `ps`, `top`, `snapshot`, `control` | `lwp ps`, `lwp top`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
 //! | `guests` | the programs that come with it |
@@ -37,6 +37,7 @@ mod run;
 mod snapshot;
 mod stats;
 mod tally;
+mod top;
 mod waits;
 
 use crate::args::{Cli, Command};
@@ -90,6 +91,7 @@ fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
             Ok(())
         }
         Command::Ps(options) => ps::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Demo => demo::run(),
         Command::Doctor(at) => doctor::run(&at.registry),
         Command::Completions { shell } => manual::completions(shell),

@@ -15,9 +15,9 @@ use lwp_kernel::machine::{GUEST_BOUND, GUEST_START};
 use lwp_kernel::vm::{PAGE, round_down, round_up};
 use object::LittleEndian as LE;
 use object::elf::{self, FileHeader64, ProgramHeader64};
-use object::read::{ReadCache, ReadCacheOps};
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, NoteIterator, ProgramHeader, SectionHeader};
+use object::read::{ReadCache, ReadCacheOps};
 use std::os::fd::BorrowedFd;
 
 /// `MAXPHNUM`.
