@@ -164,6 +164,8 @@ const CHECKS: &[(&str, &[Step])] = &[
             See(LEFT),
             Type("echo status $?; stty -a | grep -c -e -icanon\n"),
             See("status 0\r\n0\r\n"),
+            Type("kill %1\n"),
+            See("Terminated"),
         ],
     ),
     (
@@ -177,6 +179,8 @@ const CHECKS: &[(&str, &[Step])] = &[
             See(LEFT),
             Type("echo status $?; stty -a | grep -c -e -icanon\n"),
             See("status 0\r\n0\r\n"),
+            Type("kill %1\n"),
+            See("Terminated"),
         ],
     ),
     (
@@ -193,6 +197,8 @@ const CHECKS: &[(&str, &[Step])] = &[
             See("lwp: ended by signal 15\r\n"),
             Type("echo status $?; stty -a | grep -c -e -icanon\n"),
             See("status 143\r\n0\r\n"),
+            Type("kill %1\n"),
+            See("Terminated"),
         ],
     ),
     (

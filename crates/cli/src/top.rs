@@ -58,7 +58,6 @@ pub(crate) fn run(options: &args::Top) -> Result<(), Failure> {
 }
 
 /// Shows `model`, until somebody wants to leave or the process that was asked for is no more.
-
 fn watch(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
