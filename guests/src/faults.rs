@@ -16,17 +16,18 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use rt::lwp::{self, Task, spawn};
 use rt::say;
 use rt::start::Args;
-use rt::sync::Word;
+use rt::sync::{Word, yield_now};
 use rt::time::now;
 
 rt::main!(main);
 
 /// LWPs that want the lock of `convoy`.
 const QUICK: usize = 4;
-/// How often each takes it.
+const QUICK_ONES: u32 = 4;
+/// How often `slow` takes it.
 const ROUNDS: u32 = 50;
 /// For how long `slow` has it, in nanoseconds.
-const HELD: u64 = 400_000;
+const HELD: u64 = 1_000_000;
 
 fn main(args: Args) -> i32 {
     match args.arg(1) {
@@ -92,19 +93,37 @@ impl Tickets {
 
 static TICKETS: Tickets = Tickets::new();
 
-/// Takes the lock again and again, and keeps it for `held` nanoseconds.
-fn work(held: u64) {
-    for _ in 0..ROUNDS {
-        let number = TICKETS.lock();
-        let begun = now();
-        while now() - begun < held {}
-        TICKETS.unlock(number);
+/// LWPs that have begun to take the lock; and whether `slow` is through.
+static BEGUN: Word = Word::new();
+static THROUGH: Word = Word::new();
+
+/// Takes the lock, keeps it for `held` nanoseconds, and gives it back.
+fn turn(held: u64) {
+    let number = TICKETS.lock();
+    let begun = now();
+    while now() - begun < held {
+        // On one vcpu, too, the others come as far as the lock.
+        yield_now();
     }
+    TICKETS.unlock(number);
 }
 
 fn convoy() {
-    let slow = start(c"slow", || work(HELD));
-    let quick = [(); QUICK].map(|()| start(c"quick", || work(0)));
+    let slow = start(c"slow", || {
+        BEGUN.wait(QUICK_ONES).expect("the others");
+        for _ in 0..ROUNDS {
+            turn(HELD);
+        }
+        THROUGH.set(1);
+    });
+    let quick = [(); QUICK].map(|()| {
+        start(c"quick", || {
+            BEGUN.add();
+            while THROUGH.get() == 0 {
+                turn(0);
+            }
+        })
+    });
     for task in quick.into_iter().chain([slow]) {
         task.join().expect("its end");
     }

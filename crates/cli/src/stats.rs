@@ -15,7 +15,7 @@ use std::time::Instant;
 /// Addresses of slow call sites that are listed.
 const SITES: usize = 16;
 /// LWPs that are listed among those that others have waited for.
-const WAKERS: usize = 5;
+const WAKERS: usize = 3;
 /// Characters of the longest bar.
 const BAR: u64 = 40;
 
