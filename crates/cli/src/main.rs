@@ -11,6 +11,7 @@
 //! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
 //! | `json` | the strings of `--json` |
 //! | `stats`, `tally`, `observe` | `--stats`; listeners of the kernel's events |
+//! | `timeline` | `--timeline` |
 //! | `ps`, `top`, `snapshot`, `control` | `lwp ps`, `lwp top`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
@@ -37,6 +38,7 @@ mod run;
 mod snapshot;
 mod stats;
 mod tally;
+mod timeline;
 mod top;
 mod waits;
 

@@ -11,6 +11,7 @@ use crate::find;
 use crate::observe;
 use crate::stats;
 use crate::tally::Tally;
+use crate::timeline::Timeline;
 use crate::waits;
 use core::convert::Infallible;
 use core::num::NonZeroUsize;
@@ -46,8 +47,9 @@ pub(crate) fn run(wanted: &Wanted, typed: &[OsString]) -> Result<Infallible, Fai
     let name = argv.first().cloned().unwrap_or_default();
     let before = typed.len().saturating_sub(argv.len());
     let words = typed.iter().take(before);
+    let words = words.map(|word| word.as_bytes().to_vec()).collect();
     let of_runner = OfRunner {
-        words: words.map(|word| word.as_bytes().to_vec()).collect(),
+        words: wanted.words_again(words),
         is_child: false,
     };
     start(wanted, of_runner, &name, argv)
@@ -102,7 +104,9 @@ fn start(
 /// # Errors
 /// Why it is not run.
 pub(crate) fn resume(from: &Handover) -> Result<Infallible, Failure> {
-    let wanted = Wanted::again(&from.of_runner.words);
+    let mut wanted = Wanted::again(&from.of_runner.words);
+    let argv = from.arguments.argv.iter().cloned();
+    wanted.program.words = argv.map(OsString::from_vec).collect();
     let runner = Runner::new(&wanted, from.of_runner.clone())?;
     let kernel = &runner.kernel;
     runner.sys.limits.set_all(from.limits);
@@ -176,6 +180,11 @@ impl Runner {
         let mut listeners: Vec<Arc<dyn Listener>> = Vec::new();
         if let Some(tally) = &tally {
             listeners.push(Arc::<Tally>::clone(tally));
+        }
+        if let Some(timeline) = wanted.timeline.as_ref().filter(|_| is_heard) {
+            let room = (machine.ncpu(), wanted.timeline_events);
+            let timeline = Timeline::new(timeline, room, &program.words, pid);
+            listeners.push(Arc::new(timeline));
         }
         let listener = observe::all(listeners);
         let kernel = Kernel::with_listener(below, calls, Box::new(Fair), config, pid, listener);
