@@ -48,6 +48,8 @@ impl Browser {
     /// It cannot be fetched, or does not start.
     pub(crate) fn start(project: &Project, (width, height): (u32, u32)) -> Result<Self, String> {
         let directory = setup::chromium(project)?;
+        let profile = project.target("timeline/profile");
+        setup::remove(&profile)?;
         let mut shell = Command::new("sh");
         shell
             .args([
@@ -56,10 +58,7 @@ impl Browser {
             ])
             .arg(directory.join("chromium"))
             .args(OPTIONS)
-            .arg(format!(
-                "--user-data-dir={}",
-                directory.join("profile").display()
-            ))
+            .arg(format!("--user-data-dir={}", profile.display()))
             .env("LD_LIBRARY_PATH", directory.join("lib"))
             .env("FONTCONFIG_FILE", directory.join("fonts.conf"));
         let mut chromium = start(shell.stdin(Stdio::piped()).stdout(Stdio::piped()))?;

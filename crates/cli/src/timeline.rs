@@ -4,8 +4,9 @@ use crate::args::{Timeline as Wanted, TimelineKind};
 use lwp_kernel::events::{Event, Listener, What};
 use lwp_timeline::{History, Program, Recorder, page, perfetto};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The listener that records, and writes in the end.
@@ -46,7 +47,7 @@ impl Timeline {
             TimelineKind::Perfetto => perfetto::write(&history, &self.program),
         };
         let file: &Path = &self.wanted.file;
-        if let Err(why) = fs::write(file, bytes) {
+        if let Err(why) = put(file, &bytes) {
             // Nobody is left to be told of a failure of this.
             let _ = writeln!(std::io::stderr(), "lwp: {}: {why}", file.display());
         }
@@ -60,4 +61,11 @@ impl Listener for Timeline {
             self.write();
         }
     }
+}
+
+/// Replaces the contents of `file`, which others may read but not write, whatever mask the program has set.
+fn put(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644);
+    options.open(file)?.write_all(bytes)
 }

@@ -446,7 +446,7 @@ function drawArrows() {
   document.body.dataset.arrows = isTooMany ? 0 : last - first;
   if (isTooMany) return;
   context.strokeStyle = context.fillStyle = colours.text("arrow");
-  context.lineWidth = 1;
+  context.lineWidth = 1.25;
   clipped(top0(), () => {
     for (let w = first; w < last; w++) drawArrow(w);
   });
@@ -514,15 +514,15 @@ function wakeAt(row, at) {
 function describe(track, at) {
   if (track < h.vcpus) {
     const turn = intervalAt(h.turn, track, at);
-    const lines = turn < 0 ? [["", "idle"]] : [["runs", "lwp " + lwpText(h.turn.detail[turn])], ...times(h.turn, turn)];
+    const lines = turn < 0 ? [["state", "idle"]] : [["runs", "lwp " + lwpText(h.turn.detail[turn])], ...times(h.turn, turn)];
     return [`vcpu ${track}`, lines];
   }
   const row = track - h.vcpus, span = intervalAt(h.span, row, at), title = "lwp " + lwpText(row), lines = [];
   if (span < 0) {
     const first = h.span.first[row];
-    return [title, [["", first < h.span.first[row + 1] && at < h.span.from[first] ? "not made yet" : "gone"]]];
+    return [title, [["state", first < h.span.first[row + 1] && at < h.span.from[first] ? "not made yet" : "gone"]]];
   }
-  lines.push(["", stateText(span)], ...times(h.span, span));
+  lines.push(["state", stateText(span)], ...times(h.span, span));
   const call = callAt(row, at);
   if (call >= 0) lines.push(["in call", callText(call)], ["call took", timeText(h.call.to[call] - h.call.from[call])]);
   const wake = h.span.kind[span] >= 2 ? wakeAt(row, h.span.to[span]) : wakeAt(row, h.span.from[span]);

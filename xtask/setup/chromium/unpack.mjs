@@ -6,5 +6,7 @@ import { brotliDecompressSync } from "node:zlib";
 
 const packed = (name) => brotliDecompressSync(readFileSync(`node_modules/@sparticuz/chromium/bin/${name}.br`));
 writeFileSync("chromium", packed("chromium"), { mode: 0o755 });
-for (const name of ["al2023.tar", "fonts.tar"]) execFileSync("tar", ["-x"], { input: packed(name) });
+const unpack = (name, directory) => execFileSync("tar", ["-x", directory], { input: packed(name) });
+unpack("al2023.tar", "lib");
+unpack("fonts.tar", "fonts");
 rmSync("node_modules", { recursive: true });
