@@ -51,6 +51,9 @@ pub(crate) enum Failure {
     /// A measurement could not be made or reported.
     #[error("bench: {0}")]
     Bench(io::Error),
+    /// The trace cannot be written there.
+    #[error("{}: {why}", shown(.0), why = .1)]
+    Output(OsString, io::Error),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -80,6 +83,7 @@ impl Failure {
             | Self::Myself(_)
             | Self::Install(_)
             | Self::Manual(_)
+            | Self::Output(..)
             | Self::Ps(_)
             | Self::Machine(_) => 125,
             Self::Denied(..) | Self::Refused(..) => 126,

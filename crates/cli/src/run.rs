@@ -9,6 +9,7 @@ use crate::control;
 use crate::fail::Failure;
 use crate::find;
 use crate::stats;
+use crate::trace;
 use crate::waits;
 use core::convert::Infallible;
 use core::num::NonZeroUsize;
@@ -146,7 +147,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(wanted: &Wanted, of_runner: OfRunner) -> Result<Self, Failure> {
+    fn new(wanted: &Wanted, mut of_runner: OfRunner) -> Result<Self, Failure> {
         let program = &wanted.program;
         let of_machine = lwp_machine::Options {
             vcpus: program.vcpus.map(NonZeroUsize::get),
@@ -156,6 +157,10 @@ impl Runner {
         let machine = Arc::new(HostMachine::new(&of_machine)?);
         // The user wants to hear of what he started, not of each of its children.
         let prints_stats = wanted.stats && !of_runner.is_child;
+        let tracer = match &wanted.tracing {
+            Some(tracing) => Some(trace::start(tracing, &machine, &mut of_runner)?),
+            None => None,
+        };
         let options = Options {
             is_quiet: program.quiet,
             of_runner,
@@ -168,7 +173,7 @@ impl Runner {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let calls: Arc<dyn Personality> = Arc::<Unix>::clone(&sys);
         let below = Arc::<HostMachine>::clone(&machine);
-        let kernel = Kernel::new(below, calls, Box::new(Fair), config, pid);
+        let kernel = Kernel::with_listener(below, calls, Box::new(Fair), config, pid, tracer);
         let main_vcpu = machine.adopt_main_thread()?;
         control::serve(&machine, &kernel, &sys);
         if !program.quiet {

@@ -151,7 +151,7 @@ impl Decoded {
         for arg in &self.args {
             let Some(shown) = &arg.shown else {
                 if !is_first {
-                    text.push_str(", ");
+                    text.push(',');
                 }
                 return text;
             };
@@ -300,6 +300,13 @@ impl Decoder<'_> {
             Shape::Iov(many) => records::iov(d, at, count(many), received(ret)),
             Shape::Sockaddr(many) => records::sockaddr(d, at, count(many)),
             Shape::Msg => records::msghdr(d, at, received(ret)),
+            Shape::Polls(many) => {
+                let show = match ret {
+                    None => records::pollfd,
+                    Some(_) => records::polled,
+                };
+                d.rows(at, records::POLLFD, count(many), show);
+            }
             Shape::FdSet(many) => records::fd_set(d, at, count(many)),
             Shape::Mib(many) => mib(d, at, count(many)),
         }

@@ -107,6 +107,8 @@ pub enum Shape {
     Sockaddr(Count),
     /// A message of sendmsg(2) or recvmsg(2).
     Msg,
+    /// Descriptors to be polled, and what was found of them.
+    Polls(Count),
     /// A set of descriptors below so many.
     FdSet(Count),
     /// A name of sysctl(3), of so many numbers.

@@ -27,7 +27,7 @@ pub mod decode;
 mod dump;
 mod errtext;
 pub mod filter;
-pub mod json;
+mod json;
 pub mod kind;
 pub mod lines;
 pub mod names;

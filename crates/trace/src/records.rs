@@ -279,17 +279,27 @@ pub(crate) fn ucontext(d: &mut Dump<'_>, at: u64) {
     });
 }
 
+/// The size of `struct pollfd`.
+pub(crate) const POLLFD: u64 = size_of::<Pollfd>() as u64;
+
 /// `struct pollfd`, before the call.
 pub(crate) fn pollfd(d: &mut Dump<'_>, at: u64) {
     d.record(at, |d, poll: Pollfd| {
-        let events = names::POLL.show(poll.events.cast_unsigned().into());
-        d.put(format_args!("{{fd={}, events={events}", poll.fd));
-        if poll.revents != 0 {
-            let revents = names::POLL.show(poll.revents.cast_unsigned().into());
-            d.put(format_args!(", revents={revents}"));
-        }
-        d.push("}");
+        let events = names::POLL.show(bits(poll.events));
+        d.put(format_args!("{{fd={}, events={events}}}", poll.fd));
     });
+}
+
+/// `struct pollfd`, after it.
+pub(crate) fn polled(d: &mut Dump<'_>, at: u64) {
+    d.record(at, |d, poll: Pollfd| {
+        let revents = names::POLL.show(bits(poll.revents));
+        d.put(format_args!("{{fd={}, revents={revents}}}", poll.fd));
+    });
+}
+
+fn bits(events: i16) -> u64 {
+    events.cast_unsigned().into()
 }
 
 /// `struct kevent` up to NetBSD 10.

@@ -11,7 +11,7 @@ use crate::kind::Kind::{
     Mem, Mode, OpenMode, Pad, Ptr, Signo, Size, SockOpt, SockType, Uint,
 };
 use crate::kind::Shape::{
-    Bytes, Dirents, FdSet, Iov, Mib, Msg, One, Rows, Sockaddr, Str, Strs, Value,
+    Bytes, Dirents, FdSet, Iov, Mib, Msg, One, Polls, Rows, Sockaddr, Str, Strs, Value,
 };
 use crate::kind::When::{Both, In, Out};
 use crate::kind::{Arg, Count, Family, Kind, Returns, Shape, Show, Signature};
@@ -19,7 +19,6 @@ use crate::{names, records};
 use lwp_abi::event::{Kevent, Kevent100};
 use lwp_abi::fs::{Statvfs, Statvfs90};
 use lwp_abi::nr;
-use lwp_abi::poll::Pollfd;
 use lwp_abi::socket::Mmsghdr;
 use lwp_abi::time::{Timespec, Timeval};
 
@@ -353,7 +352,7 @@ calls! {
         );
         394 "__socket30" (domain: Enum(names::DOMAIN), type: SockType, protocol: Enum(names::PROTOCOL));
         456 "paccept" (
-            s: Fd, name: sockaddr_out(2), anamelen: to(records::int), mask: from(records::sigset), flags: SockType
+            s: Fd, name: sockaddr_out(2), anamelen: to(records::int), mask: from(records::sigset), flags: Flags(names::SOCK_FLAGS)
         );
         475 "recvmmsg" (
             s: Fd, mmsg: Mem(Out, rows::<Mmsghdr>(records::mmsghdr_received, Returned)), vlen: Uint,
@@ -392,7 +391,7 @@ calls! {
         482 "clock_getcpuclockid2" (idtype: Enum(names::IDTYPE), id: Int, clock_id: to(records::int));
     }
     Event {
-        209 "poll" (fds: Mem(Both, rows::<Pollfd>(records::pollfd, IntN(1))), nfds: Uint, timeout: Int);
+        209 "poll" (fds: Mem(Both, Polls(IntN(1))), nfds: Uint, timeout: Int);
         267 "eventfd" (val: Uint, flags: Flags(names::EVENTFD));
         344 "kqueue" ();
         417 "__select50" (
@@ -409,7 +408,7 @@ calls! {
             ts: from(records::timespec), mask: from(records::sigset)
         );
         437 "__pollts50" (
-            fds: Mem(Both, rows::<Pollfd>(records::pollfd, IntN(1))), nfds: Uint, ts: from(records::timespec),
+            fds: Mem(Both, Polls(IntN(1))), nfds: Uint, ts: from(records::timespec),
             mask: from(records::sigset)
         );
         455 "kqueue1" (flags: Flags(names::NEW_FD));
@@ -510,6 +509,7 @@ mod tests {
                     | Iov(count)
                     | Sockaddr(count)
                     | FdSet(count)
+                    | Polls(count)
                     | Mib(count)
                     | Rows(_, _, count) => count,
                     One(_) | Str | Strs | Msg => continue,

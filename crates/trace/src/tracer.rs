@@ -330,16 +330,11 @@ impl Tracer {
             What::Create { .. } => {
                 // Another may have had the number before.
                 *state.thread(event) = Thread::default();
-                if !of_lwps {
+                let Some(by) = event.by.filter(|_| of_lwps) else {
                     return;
-                }
-                let by = event.by.map_or_else(String::new, |by| format!(" by {by}"));
-                self.note(
-                    &mut state,
-                    event,
-                    &format!("+++ created{by} +++"),
-                    ("create", &by),
-                );
+                };
+                let words = format!("+++ created by {by} +++");
+                self.note(&mut state, event, &words, ("create", &by.to_string()));
             }
             What::Exit => {
                 if of_lwps {
