@@ -18,7 +18,7 @@ const CALLS: u64 = 1_000_000;
 const LWPS: u32 = 64;
 /// Ten times what a run takes on two idle CPUs.
 const LIMIT: Duration = Duration::from_mins(5);
-/// What begins the line of `--stats` that is compared.
+/// What begins the line of `--left` that is compared.
 const AT_EXIT: &str = "lwp: at exit";
 
 /// One million calls on two vcpus.
@@ -40,7 +40,7 @@ pub(crate) fn calls(
     let Some(guest) = report.need("guests build", || guest(project)) else {
         return;
     };
-    let runner = Runner::new(lwp).vcpus(2).option("--stats").option("-q");
+    let runner = Runner::new(lwp).vcpus(2).option("--left").option("-q");
     report.check(format!("{count} calls from seed {seed}"), || {
         let nothing = barrage(project, &runner, &guest, (seed, 0), limit)?;
         let much = barrage(project, &runner, &guest, (seed, count), limit)?;

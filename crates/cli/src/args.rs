@@ -170,11 +170,18 @@ pub(crate) struct Bench {
 pub(crate) struct Run {
     /// Print what was counted, on stderr, when the program ends
     ///
-    /// How many system calls took the fast road (patched call sites) and the slow one (traps), where the
-    /// slow ones are, how many LWPs there were, how often they were switched, and what was left of LWPs,
-    /// callouts, descriptors and mappings when the program ended.
+    /// System calls, by the fast road (patched call sites) and the slow one (traps), and where the slow ones are;
+    /// LWPs; switches and their reasons; parks and unparks; where the time went; how late woken LWPs came to run; whom
+    /// others have waited for; and what was left when the program ended. To be counted, no system call is made on the
+    /// spot, so the program runs slower than without.
     #[arg(long)]
     pub(crate) stats: bool,
+
+    /// Print what was left of LWPs, callouts, descriptors and mappings when the program ended
+    ///
+    /// The last line of `--stats`, without the cost of counting. For tests.
+    #[arg(long, hide_short_help = true)]
+    pub(crate) left: bool,
 
     #[command(flatten)]
     pub(crate) program: Program,
@@ -292,6 +299,8 @@ pub(crate) struct Wanted {
     pub(crate) program: Program,
     /// [`Run::stats`].
     pub(crate) stats: bool,
+    /// [`Run::left`].
+    pub(crate) left: bool,
     /// [`Trace::tracing`].
     pub(crate) tracing: Option<Tracing>,
 }
@@ -301,7 +310,8 @@ impl From<Run> for Wanted {
         Self {
             program: run.program,
             stats: run.stats,
-            ..Self::default()
+            left: run.left,
+            tracing: None,
         }
     }
 }
@@ -311,6 +321,7 @@ impl From<Trace> for Wanted {
         Self {
             program: trace.program,
             stats: trace.stats,
+            left: false,
             tracing: Some(trace.tracing),
         }
     }

@@ -1,30 +1,6 @@
-//! The little JSON that `lwp` writes.
-
-use std::fmt::Write;
+//! JSON where it is put together by hand.
 
 /// A string as JSON has it.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for each in text.chars() {
-        match each {
-            '"' | '\\' => quoted.extend(['\\', each]),
-            control if control < ' ' => {
-                // Writing to a string cannot fail.
-                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn quotes_and_controls_are_escaped() {
-        assert_eq!(quoted("a \"b\" \\ \n"), r#""a \"b\" \\ \u000a""#);
-    }
+    serde_json::Value::from(text).to_string()
 }

@@ -10,7 +10,7 @@
 //! | `find` | which file a program's name means |
 //! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
 //! | `json` | the strings of `--json` |
-//! | `stats` | `--stats` |
+//! | `stats`, `tally`, `observe` | `--stats`; listeners of the kernel's events |
 //! | `trace` | `lwp trace`: where the lines go |
 //! | `ps`, `snapshot`, `control` | `lwp ps`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
@@ -32,10 +32,12 @@ mod guests;
 mod install;
 mod json;
 mod manual;
+mod observe;
 mod ps;
 mod run;
 mod snapshot;
 mod stats;
+mod tally;
 mod trace;
 mod waits;
 

@@ -8,7 +8,9 @@ use crate::args::{self, Wanted};
 use crate::control;
 use crate::fail::Failure;
 use crate::find;
+use crate::observe;
 use crate::stats;
+use crate::tally::Tally;
 use crate::trace;
 use crate::waits;
 use core::convert::Infallible;
@@ -18,8 +20,10 @@ use core::time::Duration;
 use lwp_abi::lwp::LwpId;
 use lwp_abi::resource::{RLIMIT_STACK, Rlimit};
 use lwp_abi::signal::{SI_NOINFO, SIG_IGN, SigSet, Siginfo, Signo};
+use lwp_kernel::events::Listener;
 use lwp_kernel::itimer::Which;
 use lwp_kernel::kernel::Config;
+use lwp_kernel::machine::Vcpus;
 use lwp_kernel::sched::Fair;
 use lwp_kernel::sig::SigAct;
 use lwp_kernel::{Kernel, Personality};
@@ -156,7 +160,8 @@ impl Runner {
         };
         let machine = Arc::new(HostMachine::new(&of_machine)?);
         // The user wants to hear of what he started, not of each of its children.
-        let prints_stats = wanted.stats && !of_runner.is_child;
+        let is_heard = !of_runner.is_child;
+        let tally = (wanted.stats && is_heard).then(|| Arc::new(Tally::new(machine.ncpu())));
         let tracer = match &wanted.tracing {
             Some(tracing) => Some(trace::start(tracing, &machine, &mut of_runner)?),
             None => None,
@@ -173,14 +178,22 @@ impl Runner {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let calls: Arc<dyn Personality> = Arc::<Unix>::clone(&sys);
         let below = Arc::<HostMachine>::clone(&machine);
-        let kernel = Kernel::with_listener(below, calls, Box::new(Fair), config, pid, tracer);
+        let mut listeners: Vec<Arc<dyn Listener>> = Vec::new();
+        if let Some(tally) = &tally {
+            listeners.push(Arc::<Tally>::clone(tally));
+        }
+        listeners.extend(tracer);
+        let listener = observe::all(listeners);
+        let kernel = Kernel::with_listener(below, calls, Box::new(Fair), config, pid, listener);
         let main_vcpu = machine.adopt_main_thread()?;
         control::serve(&machine, &kernel, &sys);
         if !program.quiet {
             waits::watch_for_deadlock(&kernel, &sys);
         }
-        if prints_stats {
-            stats::print_at_exit(&machine, &kernel, &sys);
+        match tally {
+            Some(tally) => stats::print_at_exit(&machine, &kernel, &sys, tally),
+            None if wanted.left && is_heard => stats::print_left_at_exit(&machine, &kernel, &sys),
+            None => {}
         }
         Ok(Self {
             kernel,

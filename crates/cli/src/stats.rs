@@ -1,27 +1,53 @@
 //! `--stats`: what was counted, on stderr, when the program ends.
 
+use crate::snapshot::span;
+use crate::tally::{CLASSES, Sums, Tally};
+use core::time::Duration;
+use lwp_abi::lwp::LwpId;
 use lwp_kernel::Kernel;
 use lwp_kernel::census::Census;
 use lwp_machine::{HostMachine, Stats};
 use lwp_syscalls::Unix;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Addresses of slow call sites that are listed.
 const SITES: usize = 16;
+/// LWPs that are listed among those that others have waited for.
+const WAKERS: usize = 5;
+/// Characters of the longest bar.
+const BAR: u64 = 40;
 
-/// What the kernel has counted.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    lwps: u64,
-    switches: u64,
-    /// What was left at the end.
-    left: Census,
-    descriptors: usize,
+/// Prints what `tally` has counted, and what is left, when this process, and not a fork of it, ends.
+pub(crate) fn print_at_exit(
+    machine: &HostMachine,
+    kernel: &Arc<Kernel>,
+    sys: &Arc<Unix>,
+    tally: Arc<Tally>,
+) {
+    let begun = Instant::now();
+    at_exit(machine, kernel, sys, move |stats, kernel, left| {
+        let named = |lid: LwpId| match tally.name(lid) {
+            Some(name) => format!("LWP {} ({name})", lid.raw()),
+            None => format!("LWP {}", lid.raw()),
+        };
+        let time = (begun.elapsed(), kernel.sched.started());
+        report(&tally.sums(), stats, time, named) + &left
+    });
 }
 
-/// Prints the counts when this process, and not a fork of it, ends.
-pub(crate) fn print_at_exit(machine: &HostMachine, kernel: &Arc<Kernel>, sys: &Arc<Unix>) {
+/// Prints what is left, and nothing else, when this process ends.
+pub(crate) fn print_left_at_exit(machine: &HostMachine, kernel: &Arc<Kernel>, sys: &Arc<Unix>) {
+    at_exit(machine, kernel, sys, |_, _, left| left);
+}
+
+fn at_exit(
+    machine: &HostMachine,
+    kernel: &Arc<Kernel>,
+    sys: &Arc<Unix>,
+    text: impl Fn(&Stats, &Kernel, String) -> String + Send + Sync + 'static,
+) {
     let sys = Arc::downgrade(sys);
     let weak = Arc::downgrade(kernel);
     let pid = kernel.proc.pid();
@@ -29,53 +55,132 @@ pub(crate) fn print_at_exit(machine: &HostMachine, kernel: &Arc<Kernel>, sys: &A
         let Some(kernel) = weak.upgrade().filter(|kernel| kernel.proc.pid() == pid) else {
             return;
         };
-        let lwps = kernel.proc.lock().births();
-        let counts = Counts {
-            lwps,
-            switches: kernel.sched.switches(),
-            left: kernel.census(),
-            descriptors: sys.upgrade().map_or(0, |sys| sys.open_descriptors()),
-        };
+        let descriptors = sys.upgrade().map_or(0, |sys| sys.open_descriptors());
+        let left = line("at exit", &left(&kernel.census(), descriptors));
         // Nobody is left to be told of a failure.
-        let _ = std::io::stderr().write_all(report(stats, counts).as_bytes());
+        let _ = std::io::stderr().write_all(text(stats, &kernel, left).as_bytes());
     }));
 }
 
-fn report(stats: &Stats, counts: Counts) -> String {
-    let Stats { fast, slow, .. } = *stats;
-    let lines = [
-        ("system calls", (fast + slow).to_string()),
-        ("  fast", format!("{fast} ({})", percent(fast, fast + slow))),
-        ("  slow", format!("{slow} ({})", percent(slow, fast + slow))),
+fn line(name: &str, value: &str) -> String {
+    format!("lwp: {name:14} {value}\n")
+}
+
+/// All but what is left; `time` is how long the program has run, and on how many vcpus.
+fn report(
+    sums: &Sums,
+    stats: &Stats,
+    time: (Duration, usize),
+    named: impl Fn(LwpId) -> String,
+) -> String {
+    let part = |of: u64| format!("{of} ({})", percent(of.into(), sums.calls.into()));
+    let mut lines = vec![
+        ("system calls", sums.calls.to_string()),
+        ("  fast", part(sums.calls - sums.trapped)),
+        ("  slow", part(sums.trapped)),
+    ];
+    let sites = stats.slow_sites.iter().take(SITES);
+    lines.extend(sites.map(|(addr, count)| ("    at", format!("{addr:#x}: {count}"))));
+    if stats.slow_sites.len() > SITES {
+        let more = stats.slow_sites.len() - SITES;
+        lines.push(("    at", format!("{more} more addresses")));
+    }
+    lines.extend([
         ("patched sites", stats.patches.to_string()),
-        ("lwps", counts.lwps.to_string()),
-        ("switches", counts.switches.to_string()),
+        (
+            "lwps",
+            format!("{}, at most {} at a time", sums.created, sums.peak),
+        ),
+        (
+            "switches",
+            format!(
+                "{}; left because parked {}, asleep {}, preempted or yielding {}, stopped or suspended {}, \
+                 gone {}",
+                sums.switches, sums.parked, sums.slept, sums.preempted, sums.stopped, sums.exited
+            ),
+        ),
+        (
+            "parks",
+            format!(
+                "{}, {} of them with an unpark pending; {} sleeps timed out",
+                sums.parks, sums.tokens, sums.timeouts
+            ),
+        ),
+        (
+            "unparks",
+            format!("{}, {} of them before the park", sums.unparks, sums.kept),
+        ),
+        ("signals taken", sums.signals.to_string()),
         ("preemptions", stats.kicks.to_string()),
         ("vcpu wake-ups", stats.wakes.to_string()),
-        ("at exit", left(counts)),
-    ];
-    let counted = lines
-        .into_iter()
-        .map(|(name, value)| format!("{name:14} {value}"));
-    let sites = stats.slow_sites.iter().take(SITES);
-    let sites = sites.map(|(addr, count)| format!("  slow at {addr:#x}: {count}"));
-    let more = stats
-        .slow_sites
-        .len()
-        .checked_sub(SITES)
-        .filter(|&more| more > 0);
-    let more = more.map(|more| format!("  and at {more} more addresses"));
-    let lines: Vec<_> = counted.chain(sites).chain(more).collect();
-    format!("lwp: {}\n", lines.join("\nlwp: "))
+        ("time", times(sums, time)),
+    ]);
+    lines.extend(
+        lateness(sums)
+            .into_iter()
+            .map(|text| ("woken, late by", text)),
+    );
+    lines.extend(
+        wakers(sums, named)
+            .into_iter()
+            .map(|text| ("waited for", text)),
+    );
+    lines
+        .iter()
+        .map(|(name, value)| line(name, value))
+        .collect()
+}
+
+/// Where the time of all vcpus went.
+fn times(sums: &Sums, (elapsed, vcpus): (Duration, usize)) -> String {
+    let all = elapsed.as_nanos() * vcpus as u128;
+    let (guest, kernel) = (sums.guest.as_nanos(), sums.kernel.as_nanos());
+    let idle = all.saturating_sub(guest + kernel);
+    format!(
+        "{} on {vcpus} vcpus: guest {}, kernel {}, idle {}",
+        short(elapsed),
+        percent(guest, all),
+        percent(kernel, all),
+        percent(idle, all)
+    )
+}
+
+/// A histogram of how late woken LWPs came to run: a line for each class that is not empty.
+fn lateness(sums: &Sums) -> Vec<String> {
+    let most = sums.late.iter().copied().max().unwrap_or(0).max(1);
+    let classes = (0..CLASSES).filter(|&class| sums.late[class] > 0);
+    let mut lines: Vec<_> = classes
+        .map(|class| {
+            let count = sums.late[class];
+            let bar = usize::try_from((count * BAR).div_ceil(most)).unwrap_or(0);
+            let below = short(Duration::from_micros(1 << class));
+            format!("< {below:9} {count:>9} {}", "#".repeat(bar))
+        })
+        .collect();
+    if !lines.is_empty() {
+        lines.push(format!("at most {}", short(sums.latest)));
+    }
+    lines
+}
+
+/// Who ended the parks that took longest in all.
+fn wakers(sums: &Sums, named: impl Fn(LwpId) -> String) -> Vec<String> {
+    let mut wakers: Vec<_> = sums.wakers.iter().collect();
+    wakers.sort_by_key(|&(&lid, &(_, all))| (core::cmp::Reverse(all), lid));
+    let listed = wakers.into_iter().take(WAKERS);
+    listed
+        .map(|(&lid, &(count, all))| {
+            format!("{}: ended {count} parks, {} in all", named(lid), short(all))
+        })
+        .collect()
 }
 
 /// What there was when the program ended: whatever is not that of a short program is a leak, the
 /// program's or ours.
-fn left(counts: Counts) -> String {
-    let left = counts.left;
+fn left(left: &Census, descriptors: usize) -> String {
     format!(
         "{} lwps, {} asleep, {} queued, {} callouts, {} timers, {} waiters, {} watches, {} jobs, \
-         {} descriptors, {} bytes mapped",
+         {descriptors} descriptors, {} bytes mapped",
         left.lwps,
         left.asleep,
         left.queued,
@@ -84,14 +189,17 @@ fn left(counts: Counts) -> String {
         left.waiters,
         left.watches,
         left.jobs,
-        counts.descriptors,
         left.mapped
     )
 }
 
+fn short(time: Duration) -> String {
+    span(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// `part` of `whole` in per cent, rounded down to a tenth.
-fn percent(part: u64, whole: u64) -> String {
-    let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
+fn percent(part: u128, whole: u128) -> String {
+    let tenths = part * 1000 / whole.max(1);
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
@@ -100,26 +208,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_says_how_many_calls_were_fast() {
+    fn a_report_says_how_many_calls_were_fast_and_who_was_waited_for() {
         let stats = Stats {
-            fast: 999,
-            slow: 1,
             slow_sites: vec![(0x40_1000, 1)],
             ..Stats::default()
         };
-        let text = report(
-            &stats,
-            Counts {
-                lwps: 3,
-                switches: 9,
-                ..Counts::default()
-            },
-        );
-        assert!(
-            text.contains("lwp:   fast         999 (99.9 %)\n"),
-            "{text}"
-        );
-        assert!(text.ends_with("lwp:   slow at 0x401000: 1\n"), "{text}");
+        let mut sums = Sums {
+            calls: 1000,
+            trapped: 1,
+            guest: Duration::from_millis(500),
+            ..Sums::default()
+        };
+        sums.late[3] = 7;
+        let (first, second) = (LwpId::new(4), LwpId::new(5));
+        sums.wakers.insert(first, (9, Duration::from_millis(1)));
+        sums.wakers.insert(second, (2, Duration::from_millis(3)));
+        let time = (Duration::from_secs(1), 2);
+        let text = report(&sums, &stats, time, |lid| format!("LWP {}", lid.raw()));
+        for expected in [
+            "lwp:   fast         999 (99.9 %)\n",
+            "lwp:     at         0x401000: 1\n",
+            "lwp: time           1.0 s on 2 vcpus: guest 25.0 %, kernel 0.0 %, idle 75.0 %\n",
+            "lwp: woken, late by < 8.0 us            7 ########################################\n",
+            "lwp: waited for     LWP 5: ended 2 parks, 3.0 ms in all\n\
+             lwp: waited for     LWP 4: ended 9 parks, 1.0 ms in all\n",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
         assert_eq!(percent(0, 0), "0.0 %");
     }
 }

@@ -332,13 +332,16 @@ impl Sched {
 
     /// Takes the LWP that vcpu `here` is to run, from its own queue or another's.
     pub(crate) fn pick(&self, here: CpuId) -> Option<Arc<Lwp>> {
-        bump(&self.cpus[here].picks);
-        self.take(here, |rq| self.policy.pick(rq)).or_else(|| {
+        let picked = self.take(here, |rq| self.policy.pick(rq)).or_else(|| {
             let others = (here + 1..self.cpus.len()).chain(0..here);
             others
                 .into_iter()
                 .find_map(|cpu| self.take(cpu, |rq| rq.queue.pop_front()))
-        })
+        });
+        if picked.is_some() {
+            bump(&self.cpus[here].picks);
+        }
+        picked
     }
 
     fn take(

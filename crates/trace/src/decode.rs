@@ -166,7 +166,6 @@ impl Decoded {
                 return text;
             }
         }
-        text.push(')');
         text
     }
 

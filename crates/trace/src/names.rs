@@ -155,7 +155,7 @@ sets! {
     STACK: Flags = new(signal::SIGALTSTACK, &["MINSIGSTKSZ", "SIGSTKSZ"]);
     /// ucontexts.
     UCONTEXT: Flags = new(ucontext::UC_FLAGS, &[
-        "_UC_CLRSTACK", "_UC_MD_BIT16", "_UC_MD_BIT19", "_UC_MD_BIT20",
+        "_UC_MD_BIT17", "_UC_MD_BIT16", "_UC_MD_BIT19", "_UC_MD_BIT20",
     ]);
     /// `clock_nanosleep(2)` and the like.
     TIMER: Flags = new(time::TIMER_FLAGS, &["CLOCKS_PER_SEC"]);

@@ -10,7 +10,7 @@
 //!    sleep, with `_lwp_continue`, `_lwp_unpark` and `_lwp_wakeup`; one that does not come out within
 //!    [`PATIENCE`] is a finding, and is named.
 //! 2. When all LWPs are reaped, what there is (LWPs, descriptors, timers) is what there was. The runner's
-//!    own counts (`lwp run --stats`, `at exit`) are to be those of a run with no calls.
+//!    own counts (`lwp run --left`) are to be those of a run with no calls.
 
 #![no_std]
 #![no_main]

@@ -1,0 +1,342 @@
+//! What `--stats` counts: a listener that keeps sums, and no events.
+//!
+//! | what | from |
+//! |---|---|
+//! | time in the guest | an LWP is on a vcpu, and in no system call |
+//! | time in the kernel | an LWP is on a vcpu, and in one |
+//! | a wait | from `Sleep` to `Runnable` |
+//! | how late a wake-up is | from `Runnable`, after a sleep, to `SwitchIn` |
+//!
+//! # Locks
+//! One vcpu's sums, then one shard of LWPs; both are leaves, and most of the time nobody else wants them.
+
+use core::time::Duration;
+use lwp_abi::lwp::{LwpId, LwpState};
+use lwp_kernel::events::{Event, Listener, What};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// LWPs are kept in so many maps, by their ids.
+const SHARDS: usize = 64;
+/// Classes of lateness: under 1 us, under 2, under 4 ...
+pub(crate) const CLASSES: usize = 22;
+
+/// See the module.
+pub(crate) struct Tally {
+    cpus: Box<[Mutex<Sums>]>,
+    shards: Box<[Mutex<HashMap<LwpId, Track>>]>,
+    alive: AtomicI64,
+    peak: AtomicI64,
+    names: Mutex<HashMap<LwpId, String>>,
+}
+
+/// What has been counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) created: u64,
+    /// LWPs that there were at the same time.
+    pub(crate) peak: u64,
+    pub(crate) calls: u64,
+    /// Of these, those by the slow road.
+    pub(crate) trapped: u64,
+    pub(crate) switches: u64,
+    /// Why LWPs have left a vcpu.
+    pub(crate) parked: u64,
+    pub(crate) slept: u64,
+    pub(crate) preempted: u64,
+    pub(crate) stopped: u64,
+    pub(crate) exited: u64,
+    /// Calls of `_lwp_park` that did not fail at once.
+    pub(crate) parks: u64,
+    /// Of these, those that found a wake-up pending.
+    pub(crate) tokens: u64,
+    /// Sleeps, parks among them, whose time was over.
+    pub(crate) timeouts: u64,
+    pub(crate) unparks: u64,
+    /// Of these, those kept for the next park.
+    pub(crate) kept: u64,
+    /// Signals that were taken.
+    pub(crate) signals: u64,
+    pub(crate) guest: Duration,
+    pub(crate) kernel: Duration,
+    /// How many wake-ups were how late: under 1 us, under 2, under 4 ...
+    pub(crate) late: [u64; CLASSES],
+    /// The longest.
+    pub(crate) latest: Duration,
+    /// By who ended them: parks, and how long they were in all.
+    pub(crate) wakers: HashMap<LwpId, (u64, Duration)>,
+}
+
+/// An LWP between two events.
+#[derive(Debug, Default)]
+struct Track {
+    /// Since when it is on a vcpu in this way: in the guest, or in the kernel.
+    on: Option<Duration>,
+    in_call: bool,
+    /// It sleeps since then; whether in a park.
+    asleep: Option<(Duration, bool)>,
+    /// It was woken then, and has not run since.
+    woken: Option<Duration>,
+    /// The last sleep was a park.
+    was_park: bool,
+}
+
+impl Tally {
+    /// Sums of zero, for so many vcpus.
+    pub(crate) fn new(ncpu: usize) -> Self {
+        Self {
+            cpus: (0..ncpu.max(1)).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            alive: AtomicI64::new(0),
+            peak: AtomicI64::new(0),
+            names: Mutex::default(),
+        }
+    }
+
+    /// All that was counted on all vcpus.
+    pub(crate) fn sums(&self) -> Sums {
+        let mut all = Sums::default();
+        for sums in &self.cpus {
+            all.add(&lock(sums));
+        }
+        all.peak = self.peak.load(Ordering::Relaxed).unsigned_abs();
+        all
+    }
+
+    /// The name that an LWP was last given.
+    pub(crate) fn name(&self, lid: LwpId) -> Option<String> {
+        lock(&self.names).get(&lid).cloned()
+    }
+
+    fn shard(&self, lid: LwpId) -> MutexGuard<'_, HashMap<LwpId, Track>> {
+        let index = usize::try_from(lid.raw().unsigned_abs()).unwrap_or(0) % SHARDS;
+        lock(&self.shards[index])
+    }
+}
+
+impl Listener for Tally {
+    fn event(&self, event: &Event) {
+        let Some(sums) = self.cpus.get(event.cpu) else {
+            return;
+        };
+        match event.what {
+            What::Create { .. } => {
+                let alive = self.alive.fetch_add(1, Ordering::Relaxed) + 1;
+                self.peak.fetch_max(alive, Ordering::Relaxed);
+            }
+            What::Exit => {
+                self.alive.fetch_sub(1, Ordering::Relaxed);
+            }
+            What::Name(name) => {
+                let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+                let name = String::from_utf8_lossy(name).into_owned();
+                lock(&self.names).insert(event.lid, name);
+            }
+            _ => {}
+        }
+        let mut sums = lock(sums);
+        let mut shard = self.shard(event.lid);
+        if event.what == What::Reap {
+            shard.remove(&event.lid);
+            return;
+        }
+        sums.count(event, shard.entry(event.lid).or_default());
+    }
+}
+
+impl Sums {
+    fn count(&mut self, event: &Event, lwp: &mut Track) {
+        let at = event.at;
+        match event.what {
+            What::Create { .. } => self.created += 1,
+            What::Enter { trapped, .. } => {
+                self.account(lwp, at);
+                lwp.in_call = true;
+                self.calls += 1;
+                self.trapped += u64::from(trapped);
+            }
+            What::Leave { .. } => {
+                self.account(lwp, at);
+                lwp.in_call = false;
+            }
+            What::SwitchIn => {
+                self.switches += 1;
+                lwp.on = Some(at);
+                if let Some(woken) = lwp.woken.take() {
+                    self.was_late(at.saturating_sub(woken));
+                }
+            }
+            What::SwitchOut { state } => {
+                self.account(lwp, at);
+                lwp.on = None;
+                *match state {
+                    LwpState::Sleep if lwp.was_park => &mut self.parked,
+                    LwpState::Sleep => &mut self.slept,
+                    LwpState::Zomb | LwpState::Idl => &mut self.exited,
+                    LwpState::Stop | LwpState::Suspended => &mut self.stopped,
+                    LwpState::Run | LwpState::Onproc => &mut self.preempted,
+                } += 1;
+            }
+            What::Sleep { wmesg } => {
+                lwp.was_park = wmesg == "parked";
+                lwp.asleep = Some((at, lwp.was_park));
+                self.parks += u64::from(lwp.was_park);
+            }
+            What::Awake => lwp.asleep = None,
+            What::Token => {
+                self.parks += 1;
+                self.tokens += 1;
+            }
+            What::Runnable => {
+                if let Some((since, was_park)) = lwp.asleep.take() {
+                    lwp.woken = Some(at);
+                    if let Some(by) = event.by.filter(|_| was_park) {
+                        let (count, all) = self.wakers.entry(by).or_default();
+                        *count += 1;
+                        *all += at.saturating_sub(since);
+                    }
+                }
+            }
+            What::Timeout => self.timeouts += 1,
+            What::Unpark { is_kept } => {
+                self.unparks += 1;
+                self.kept += u64::from(is_kept);
+            }
+            What::Take { .. } => self.signals += 1,
+            _ => {}
+        }
+    }
+
+    /// The LWP goes from the guest to the kernel, or back, or leaves its vcpu.
+    fn account(&mut self, lwp: &mut Track, at: Duration) {
+        if let Some(since) = lwp.on.replace(at) {
+            let spent = at.saturating_sub(since);
+            if lwp.in_call {
+                self.kernel += spent;
+            } else {
+                self.guest += spent;
+            }
+        }
+    }
+
+    fn was_late(&mut self, late: Duration) {
+        let class = usize::try_from(u128::BITS - late.as_micros().leading_zeros());
+        self.late[class.unwrap_or(CLASSES).min(CLASSES - 1)] += 1;
+        self.latest = self.latest.max(late);
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in [
+            (&mut self.created, other.created),
+            (&mut self.calls, other.calls),
+            (&mut self.trapped, other.trapped),
+            (&mut self.switches, other.switches),
+            (&mut self.parked, other.parked),
+            (&mut self.slept, other.slept),
+            (&mut self.preempted, other.preempted),
+            (&mut self.stopped, other.stopped),
+            (&mut self.exited, other.exited),
+            (&mut self.parks, other.parks),
+            (&mut self.tokens, other.tokens),
+            (&mut self.timeouts, other.timeouts),
+            (&mut self.unparks, other.unparks),
+            (&mut self.kept, other.kept),
+            (&mut self.signals, other.signals),
+        ] {
+            *mine += theirs;
+        }
+        self.guest += other.guest;
+        self.kernel += other.kernel;
+        for (mine, theirs) in self.late.iter_mut().zip(other.late) {
+            *mine += theirs;
+        }
+        self.latest = self.latest.max(other.latest);
+        for (&lid, &(count, all)) in &other.wakers {
+            let mine = self.wakers.entry(lid).or_default();
+            mine.0 += count;
+            mine.1 += all;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lwp_kernel::life::Start;
+    use lwp_kernel::run::Ret;
+
+    const A: LwpId = LwpId::new(1);
+    const B: LwpId = LwpId::new(2);
+
+    /// What happens to an LWP at a time in microseconds, by whom.
+    fn tell(tally: &Tally, micros: u64, lid: LwpId, by: LwpId, what: What) {
+        tally.event(&Event {
+            at: Duration::from_micros(micros),
+            cpu: 0,
+            by: Some(by),
+            lid,
+            what,
+        });
+    }
+
+    #[test]
+    fn a_park_and_its_unpark_are_counted_with_their_times() {
+        let tally = Tally::new(1);
+        let call = What::Enter {
+            number: 478,
+            args: [0; 6],
+            stack: 0,
+            trapped: true,
+        };
+        let result = What::Leave {
+            result: Ok(Ret::ZERO),
+        };
+        let sleep = LwpState::Sleep;
+        for (micros, lid, by, what) in [
+            (
+                0,
+                A,
+                A,
+                What::Create {
+                    start: Start::Running,
+                },
+            ),
+            (
+                1,
+                B,
+                A,
+                What::Create {
+                    start: Start::Running,
+                },
+            ),
+            (10, A, A, What::SwitchIn),
+            (12, A, A, call),
+            (13, A, A, What::Sleep { wmesg: "parked" }),
+            (14, A, A, What::SwitchOut { state: sleep }),
+            (20, B, B, What::SwitchIn),
+            (30, B, B, call),
+            (31, A, B, What::Unpark { is_kept: false }),
+            (31, A, B, What::Runnable),
+            (32, B, B, result),
+            (36, A, A, What::SwitchIn),
+            (37, A, A, result),
+        ] {
+            tell(&tally, micros, lid, by, what);
+        }
+        let sums = tally.sums();
+        assert_eq!((sums.created, sums.peak, sums.calls), (2, 2, 2));
+        assert_eq!((sums.trapped, sums.switches, sums.parked), (2, 3, 1));
+        assert_eq!((sums.parks, sums.tokens), (1, 0));
+        assert_eq!((sums.unparks, sums.kept), (1, 0));
+        assert_eq!(sums.guest, Duration::from_micros(2 + 10));
+        assert_eq!(sums.kernel, Duration::from_micros(2 + 2 + 1));
+        // 5 us: under 8.
+        assert_eq!((sums.late[3], sums.late.iter().sum::<u64>()), (1, 1));
+        assert_eq!(sums.wakers[&B], (1, Duration::from_micros(18)));
+    }
+}
