@@ -23,7 +23,7 @@ use lwp_abi::lwp::LwpState;
 use lwp_abi::nr;
 use lwp_abi::signal::Signo;
 use lwp_kernel::events::{Event, Listener, What};
-use lwp_kernel::machine::{ExitWith, Machine};
+use lwp_kernel::machine::{ExitWith, Memory};
 use lwp_kernel::{Ended, SysResult};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ pub struct Options {
 
 /// Makes lines of what happens in one process.
 pub struct Tracer {
-    machine: Arc<dyn Machine>,
+    memory: Arc<dyn Memory + Send + Sync>,
     options: Options,
     lines: Lines,
     state: Mutex<State>,
@@ -91,11 +91,16 @@ struct Making {
 }
 
 impl Tracer {
-    /// A tracer of the process `pid` on `machine`, which writes to `sink`.
-    pub fn new(machine: Arc<dyn Machine>, sink: Box<dyn Sink>, pid: i32, options: Options) -> Self {
+    /// A tracer of the process `pid`, whose memory this is; it writes to `sink`.
+    pub fn new(
+        memory: Arc<dyn Memory + Send + Sync>,
+        sink: Box<dyn Sink>,
+        pid: i32,
+        options: Options,
+    ) -> Self {
         let has_several = options.is_child;
         Self {
-            machine,
+            memory,
             options,
             lines: Lines::new(sink),
             state: Mutex::new(State {
@@ -114,7 +119,7 @@ impl Tracer {
 
     fn decoder(&self) -> Decoder<'_> {
         Decoder {
-            memory: &*self.machine,
+            memory: &*self.memory,
             strings: self.options.strings,
         }
     }
@@ -375,7 +380,7 @@ impl Listener for Tracer {
                 stack,
                 trapped,
             } => {
-                let call = Call::new(&*self.machine, number, args, stack);
+                let call = Call::new(&*self.memory, number, args, stack);
                 self.enter(event, call, trapped);
             }
             What::Leave { result } => self.leave(event, result),
