@@ -28,6 +28,7 @@ mod rust;
 mod serve;
 mod setup;
 mod terminal;
+mod views;
 
 use clap::{Parser, Subcommand};
 use project::Project;
@@ -113,6 +114,11 @@ const SUITES: &[Suite] = &[
         name: "http",
         about: "an HTTP server in Go, with 1,000 connections",
         run: http::suite,
+    },
+    Suite {
+        name: "views",
+        about: "ps, top, --stats and the report of a deadlock name who is to blame",
+        run: views::suite,
     },
     Suite {
         name: "terminal",

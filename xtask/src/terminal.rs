@@ -13,10 +13,12 @@ use crate::run::cannot_run;
 use crate::runner::Runner;
 use crate::setup;
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -29,11 +31,18 @@ const LIMIT: Duration = Duration::from_secs(30);
 enum Step {
     Type(&'static str),
     See(&'static str),
+    /// The number that follows is that of a process, for [`Step::Kill`].
+    Note(&'static str),
+    /// Sends SIGTERM to the process last noted.
+    Kill,
 }
 
-use Step::{See, Type};
+use Step::{Kill, Note, See, Type};
 
-/// The checks; `$RUN` runs the program of `xtask/setup/terminal`.
+/// A terminal that has left the alternate screen.
+const LEFT: &str = "\x1b[?1049l";
+
+/// The checks; `$RUN` runs the program of `xtask/setup/terminal`, `$LWP` is `lwp`.
 const CHECKS: &[(&str, &[Step])] = &[
     (
         "kill -TERM",
@@ -144,33 +153,99 @@ const CHECKS: &[(&str, &[Step])] = &[
             See("are open, then open /dev/null: too many open files\r\n"),
         ],
     ),
+    (
+        "top restores the terminal after q",
+        &[
+            Type("stty rows 24 cols 160; $RUN wait &\n"),
+            See("ready\r\n"),
+            Type("$LWP top\n"),
+            See("lwp top:"),
+            Type("q"),
+            See(LEFT),
+            Type("echo status $?; stty -a | grep -c -e -icanon\n"),
+            See("status 0\r\n0\r\n"),
+            Type("kill %1\n"),
+            See("Terminated"),
+        ],
+    ),
+    (
+        "top restores the terminal after Ctrl-C",
+        &[
+            Type("stty rows 24 cols 160; $RUN wait &\n"),
+            See("ready\r\n"),
+            Type("$LWP top\n"),
+            See("lwp top:"),
+            Type("\x03"),
+            See(LEFT),
+            Type("echo status $?; stty -a | grep -c -e -icanon\n"),
+            See("status 0\r\n0\r\n"),
+            Type("kill %1\n"),
+            See("Terminated"),
+        ],
+    ),
+    (
+        "top restores the terminal after SIGTERM",
+        &[
+            Type("stty rows 24 cols 160; $RUN wait &\n"),
+            See("ready\r\n"),
+            Type("bash -c 'echo number=$$; exec $LWP top'\n"),
+            See("exec"),
+            Note("number="),
+            See("lwp top:"),
+            Kill,
+            See(LEFT),
+            See("lwp: ended by signal 15\r\n"),
+            Type("echo status $?; stty -a | grep -c -e -icanon\n"),
+            See("status 143\r\n0\r\n"),
+            Type("kill %1\n"),
+            See("Terminated"),
+        ],
+    ),
+    (
+        "top restores the terminal after the guest's death",
+        &[
+            Type("stty rows 24 cols 160; $RUN wait &\n"),
+            See("ready\r\n"),
+            Type("echo number=$!\n"),
+            See("echo"),
+            See("\r\n"),
+            Note("number="),
+            Type("$LWP top $!\n"),
+            See("lwp top:"),
+            Kill,
+            See(LEFT),
+            Type("echo status $?; stty -a | grep -c -e -icanon\n"),
+            See("status 0\r\n0\r\n"),
+        ],
+    ),
 ];
 
 /// The terminal suite.
 pub(crate) fn suite(project: &Project, report: &mut Report) {
-    let Some(command) = report.need("set-up", || prepare(project)) else {
+    let Some((command, lwp)) = report.need("set-up", || prepare(project)) else {
         return;
     };
     for (name, steps) in CHECKS {
         report.check(name, || {
-            let mut terminal = Terminal::open(&command)?;
+            let mut terminal = Terminal::open(&command, &lwp)?;
             steps.iter().try_for_each(|step| terminal.step(step))
         });
     }
 }
 
-/// Builds the program; the command that runs it, for bash.
-fn prepare(project: &Project) -> Result<String, String> {
+/// Builds the program; the command that runs it, for bash, and `lwp`.
+fn prepare(project: &Project) -> Result<(String, PathBuf), String> {
     let go = setup::go(project)?;
     let directory = "xtask/setup/terminal";
     let program = setup::go_program(project, &go, directory, "netbsd", "terminal/program")?;
-    let runner = Runner::new(project.lwp()?);
+    let lwp = project.lwp()?;
+    let runner = Runner::new(lwp.clone());
     let words: Vec<_> = runner
         .words()
         .chain([program.into()])
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    Ok(words.join(" "))
+    Ok((words.join(" "), lwp))
 }
 
 /// A pseudo-terminal with bash in it, which gets SIGHUP when this is dropped.
@@ -180,10 +255,12 @@ struct Terminal {
     said: Receiver<Vec<u8>>,
     /// What has been said and not yet been expected.
     unseen: String,
+    /// See [`Step::Note`].
+    noted: Option<Pid>,
 }
 
 impl Terminal {
-    fn open(command: &str) -> Result<Self, String> {
+    fn open(command: &str, lwp: &Path) -> Result<Self, String> {
         let (master, slave) = pair().map_err(|why| format!("a pseudo-terminal: {why}"))?;
         // -b: says at once that a job has stopped or ended.
         let mut bash = Command::new("setsid");
@@ -191,6 +268,8 @@ impl Terminal {
             .args(["-b", "-i"])
             .env("PS1", "> ")
             .env("RUN", command)
+            .env("LWP", lwp)
+            .env("TERM", "xterm")
             .env("LC_ALL", "C")
             .env("HISTFILE", "");
         let copy = || slave.try_clone().map_err(|why| format!("dup: {why}"));
@@ -202,6 +281,7 @@ impl Terminal {
             bash,
             said: listen(reader),
             unseen: String::new(),
+            noted: None,
         };
         terminal.see("> ")?;
         Ok(terminal)
@@ -214,6 +294,24 @@ impl Terminal {
                 typed.map_err(|why| format!("typing {keys:?}: {why}"))
             }
             See(text) => self.see(text),
+            Note(before) => {
+                self.see(before)?;
+                while !self.unseen.contains('\r') {
+                    self.hear("a number")?;
+                }
+                let digits = self
+                    .unseen
+                    .split('\r')
+                    .next()
+                    .and_then(|text| text.parse().ok());
+                self.noted = digits.and_then(Pid::from_raw);
+                Ok(())
+            }
+            Kill => {
+                let noted = self.noted.ok_or("no process is noted")?;
+                let killed = rustix::process::kill_process(noted, Signal::TERM);
+                killed.map_err(|why| format!("kill: {why}"))
+            }
         }
     }
 
@@ -224,10 +322,16 @@ impl Terminal {
                 self.unseen.drain(..at + text.len());
                 return Ok(());
             }
-            let more = self.said.recv_timeout(LIMIT);
-            let more = more.map_err(|_| format!("no {text:?}, but {:?}", self.unseen))?;
-            self.unseen += &String::from_utf8_lossy(&more);
+            self.hear(text)?;
         }
+    }
+
+    /// Waits for more, in which `text` may be.
+    fn hear(&mut self, text: &str) -> Result<(), String> {
+        let more = self.said.recv_timeout(LIMIT);
+        let more = more.map_err(|_| format!("no {text:?}, but {:?}", self.unseen))?;
+        self.unseen += &String::from_utf8_lossy(&more);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use core::num::{NonZeroU32, NonZeroUsize};
+use core::time::Duration;
 use lwp_trace::filter::Filter;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -50,6 +51,10 @@ pub(crate) enum Command {
     /// D asleep where no signal reaches it, T stopped, U suspended, Z a zombie. WCHAN is what it sleeps in, SINCE for
     /// how long it has been running, or not. USER and KERNEL are known for guests that are watched (`--stats`).
     Ps(Ps),
+    /// Watch the guests that run now, LWP by LWP
+    ///
+    /// What `lwp ps` shows, and how much of a CPU each LWP uses, anew every second.
+    Top(Top),
     /// Show what LWPs can do, and what it costs beside Linux threads
     Demo,
     /// Say whether this host can run NetBSD programs, what is missing, and what to do
@@ -89,6 +94,44 @@ pub(crate) struct Ps {
     /// Print JSON instead of a table: an array of processes; times in nanoseconds
     #[arg(long, conflicts_with = "waits")]
     pub(crate) json: bool,
+}
+
+const TOP_EXAMPLES: &str = "\
+Keys:
+  q, Esc, Ctrl-C   leave
+  c t s l n        sort by CPU, time, switches, lid, name; again: the other way round
+  /                show only LWPs with what follows in their line; Enter ends it
+  arrows, PgUp, PgDn, Home, End
+
+Examples:
+  lwp top                 all guests of this user
+  lwp top 4711 -d 0.2     one of them, five times a second
+  lwp top --once          one look, as text: who uses the CPU most comes first";
+
+/// `lwp top`.
+#[derive(Debug, Args)]
+#[command(after_help = TOP_EXAMPLES)]
+pub(crate) struct Top {
+    /// Only this process; its end is the end
+    pub(crate) pid: Option<i32>,
+
+    /// Seconds between two looks
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) delay: Duration,
+
+    /// Print one table and end; needs no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|&seconds| (0.05..=3600.0).contains(&seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or("between 0.05 and 3600 seconds")
 }
 
 const CONFORM_EXAMPLES: &str = "\

@@ -45,6 +45,9 @@ pub(crate) enum Failure {
     /// A guest cannot be looked at.
     #[error("{0}")]
     Ps(io::Error),
+    /// `lwp top` was ended by a signal.
+    #[error("ended by signal {0}")]
+    Signalled(i32),
     /// Nobody takes the manual, or the script.
     #[error("standard output: {0}")]
     Manual(io::Error),
@@ -86,6 +89,7 @@ impl Failure {
             | Self::Output(..)
             | Self::Ps(_)
             | Self::Machine(_) => 125,
+            Self::Signalled(signo) => 128 + signo,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,
         }

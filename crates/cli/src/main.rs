@@ -12,7 +12,7 @@
 //! | `json` | the strings of `--json` |
 //! | `stats`, `tally`, `observe` | `--stats`; listeners of the kernel's events |
 //! | `trace` | `lwp trace`: where the lines go |
-//! | `ps`, `snapshot`, `control` | `lwp ps`: what guests are doing, and how that is asked |
+//! | `ps`, `top`, `snapshot`, `control` | `lwp ps`, `lwp top`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
 //! | `guests` | the programs that come with it |
@@ -38,6 +38,7 @@ mod run;
 mod snapshot;
 mod stats;
 mod tally;
+mod top;
 mod trace;
 mod waits;
 
@@ -93,6 +94,7 @@ fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
             Ok(())
         }
         Command::Ps(options) => ps::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Demo => demo::run(),
         Command::Doctor(at) => doctor::run(&at.registry),
         Command::Completions { shell } => manual::completions(shell),

@@ -15,7 +15,7 @@ use std::time::Instant;
 /// Addresses of slow call sites that are listed.
 const SITES: usize = 16;
 /// LWPs that are listed among those that others have waited for.
-const WAKERS: usize = 5;
+const WAKERS: usize = 3;
 /// Characters of the longest bar.
 const BAR: u64 = 40;
 
@@ -163,14 +163,18 @@ fn lateness(sums: &Sums) -> Vec<String> {
     lines
 }
 
-/// Who ended the parks that took longest in all.
+/// Because of whom others were parked for longest.
 fn wakers(sums: &Sums, named: impl Fn(LwpId) -> String) -> Vec<String> {
     let mut wakers: Vec<_> = sums.wakers.iter().collect();
     wakers.sort_by_key(|&(&lid, &(_, all))| (core::cmp::Reverse(all), lid));
     let listed = wakers.into_iter().take(WAKERS);
     listed
         .map(|(&lid, &(count, all))| {
-            format!("{}: ended {count} parks, {} in all", named(lid), short(all))
+            format!(
+                "{}: others were parked for {} because of it, and {count} times until it woke them",
+                named(lid),
+                short(all)
+            )
         })
         .collect()
 }
@@ -230,8 +234,8 @@ mod tests {
             "lwp:     at         0x401000: 1\n",
             "lwp: time           1.0 s on 2 vcpus: guest 25.0 %, kernel 0.0 %, idle 75.0 %\n",
             "lwp: woken, late by < 8.0 us            7 ########################################\n",
-            "lwp: waited for     LWP 5: ended 2 parks, 3.0 ms in all\n\
-             lwp: waited for     LWP 4: ended 9 parks, 1.0 ms in all\n",
+            "lwp: waited for     LWP 5: others were parked for 3.0 ms because of it, and 2 times until it woke them\n\
+             lwp: waited for     LWP 4: others were parked for 1.0 ms",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }

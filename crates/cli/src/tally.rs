@@ -7,6 +7,11 @@
 //! | a wait | from `Sleep` to `Runnable` |
 //! | how late a wake-up is | from `Runnable`, after a sleep, to `SwitchIn` |
 //!
+//! # Who is waited for
+//! Whoever ends a park may itself have been parked for most of that time: in a queue for a lock each is woken by
+//! the one before it. So the time of a park goes to its waker only from the moment on when that one was itself woken;
+//! what lies before goes to the waker's waker, and so on ([`Tally::blame`]). That leads to who held the lock.
+//!
 //! # Locks
 //! One vcpu's sums, then one shard of LWPs; both are leaves, and most of the time nobody else wants them.
 
@@ -19,6 +24,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// LWPs are kept in so many maps, by their ids.
 const SHARDS: usize = 64;
+/// How far back blame is followed.
+const CHAIN: usize = 64;
 /// Classes of lateness: under 1 us, under 2, under 4 ...
 pub(crate) const CLASSES: usize = 22;
 
@@ -64,7 +71,7 @@ pub(crate) struct Sums {
     pub(crate) late: [u64; CLASSES],
     /// The longest.
     pub(crate) latest: Duration,
-    /// By who ended them: parks, and how long they were in all.
+    /// How many parks an LWP has ended, and how long others were parked because of it.
     pub(crate) wakers: HashMap<LwpId, (u64, Duration)>,
 }
 
@@ -80,6 +87,8 @@ struct Track {
     woken: Option<Duration>,
     /// The last sleep was a park.
     was_park: bool,
+    /// When its last park was ended, and by whom.
+    unparked: Option<(Duration, LwpId)>,
 }
 
 impl Tally {
@@ -109,6 +118,21 @@ impl Tally {
         lock(&self.names).get(&lid).cloned()
     }
 
+    /// A park that lasted from one time to the other was ended by `by`: says who let it last so long.
+    fn blame(&self, sums: &mut Sums, (since, mut until): (Duration, Duration), by: LwpId) {
+        let mut who = by;
+        for _ in 0..CHAIN {
+            let unparked = self.shard(who).get(&who).and_then(|lwp| lwp.unparked);
+            let earlier = unparked.filter(|&(at, _)| (since..until).contains(&at));
+            let from = earlier.map_or(since, |(at, _)| at);
+            sums.wakers.entry(who).or_default().1 += until.saturating_sub(from);
+            match earlier {
+                Some((at, waker)) => (until, who) = (at, waker),
+                None => return,
+            }
+        }
+    }
+
     fn shard(&self, lid: LwpId) -> MutexGuard<'_, HashMap<LwpId, Track>> {
         let index = usize::try_from(lid.raw().unsigned_abs()).unwrap_or(0) % SHARDS;
         lock(&self.shards[index])
@@ -136,17 +160,24 @@ impl Listener for Tally {
             _ => {}
         }
         let mut sums = lock(sums);
-        let mut shard = self.shard(event.lid);
-        if event.what == What::Reap {
-            shard.remove(&event.lid);
-            return;
+        let ended = {
+            let mut shard = self.shard(event.lid);
+            if event.what == What::Reap {
+                shard.remove(&event.lid);
+                return;
+            }
+            sums.count(event, shard.entry(event.lid).or_default())
+        };
+        if let Some((since, by)) = ended {
+            sums.wakers.entry(by).or_default().0 += 1;
+            self.blame(&mut sums, (since, event.at), by);
         }
-        sums.count(event, shard.entry(event.lid).or_default());
     }
 }
 
 impl Sums {
-    fn count(&mut self, event: &Event, lwp: &mut Track) {
+    /// Counts what happened to `lwp`. If that ends its park: since when it was parked, and who has ended it.
+    fn count(&mut self, event: &Event, lwp: &mut Track) -> Option<(Duration, LwpId)> {
         let at = event.at;
         match event.what {
             What::Create { .. } => self.created += 1,
@@ -192,9 +223,8 @@ impl Sums {
                 if let Some((since, was_park)) = lwp.asleep.take() {
                     lwp.woken = Some(at);
                     if let Some(by) = event.by.filter(|_| was_park) {
-                        let (count, all) = self.wakers.entry(by).or_default();
-                        *count += 1;
-                        *all += at.saturating_sub(since);
+                        lwp.unparked = Some((at, by));
+                        return Some((since, by));
                     }
                 }
             }
@@ -206,6 +236,7 @@ impl Sums {
             What::Take { .. } => self.signals += 1,
             _ => {}
         }
+        None
     }
 
     /// The LWP goes from the guest to the kernel, or back, or leaves its vcpu.
@@ -338,5 +369,24 @@ mod tests {
         // 5 us: under 8.
         assert_eq!((sums.late[3], sums.late.iter().sum::<u64>()), (1, 1));
         assert_eq!(sums.wakers[&B], (1, Duration::from_micros(18)));
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_blamed_for_all_who_wait_in_its_queue() {
+        const C: LwpId = LwpId::new(3);
+        let tally = Tally::new(1);
+        let park = What::Sleep { wmesg: "parked" };
+        for (micros, lid, by, what) in [
+            (0, B, B, park),
+            (0, C, C, park),
+            // A has held the lock; B holds it for a moment only.
+            (100, B, A, What::Runnable),
+            (101, C, B, What::Runnable),
+        ] {
+            tell(&tally, micros, lid, by, what);
+        }
+        let wakers = tally.sums().wakers;
+        assert_eq!(wakers[&A], (1, Duration::from_micros(200)));
+        assert_eq!(wakers[&B], (1, Duration::from_micros(1)));
     }
 }

@@ -393,8 +393,12 @@ impl Kernel {
                     }
                 }
                 LwpStat::Zomb | LwpStat::Idl => return Some(Err(Errno::ESRCH)),
-                _ if lwp.flags().contains(LwpFlags::UNPARKED) => {}
-                _ => lwp.set_flags(LwpFlags::UNPARKED),
+                _ => {
+                    st.unparked_by = Some(by);
+                    if !lwp.flags().contains(LwpFlags::UNPARKED) {
+                        lwp.set_flags(LwpFlags::UNPARKED);
+                    }
+                }
             }
             Some(Ok(()))
         });

@@ -15,10 +15,10 @@ use lwp_kernel::machine::{GUEST_BOUND, GUEST_START};
 use lwp_kernel::vm::{PAGE, round_down, round_up};
 use object::LittleEndian as LE;
 use object::elf::{self, FileHeader64, ProgramHeader64};
-use object::read::ReadCache;
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, NoteIterator, ProgramHeader, SectionHeader};
-use std::os::fd::{AsFd, BorrowedFd};
+use object::read::{ReadCache, ReadCacheOps};
+use std::os::fd::BorrowedFd;
 
 /// `MAXPHNUM`.
 const MAX_SEGMENTS: usize = 128;
@@ -77,18 +77,46 @@ impl Program {
 /// # Errors
 /// Why it is not executed here.
 pub fn examine_file(file: BorrowedFd<'_>) -> Result<Program, Refusal> {
-    let owned = file.as_fd().try_clone_to_owned().map_err(|err| {
-        Refusal::Unreadable(lwp_abi::errno::Errno::from_linux(
-            err.raw_os_error().unwrap_or(5),
-        ))
-    })?;
     let mut head = [0; MAX_LINE];
-    let len = rustix::io::pread(&owned, &mut head, 0)
+    let len = rustix::io::pread(file, &mut head, 0)
         .map_err(|err| Refusal::Unreadable(from_rustix(err)))?;
     // The cache would read the whole of it to find out.
     recognise(&head[..len])?;
-    let cache = ReadCache::new(std::fs::File::from(owned));
+    let cache = ReadCache::new(Source { file, at: 0 });
     examine(&cache)
+}
+
+/// A file, and a place in it of its own. (Not `object`'s own way to read files: that comes with code for AVX2, which
+/// no host code may have, since the vector registers are the guest's.)
+struct Source<'a> {
+    file: BorrowedFd<'a>,
+    at: u64,
+}
+
+impl ReadCacheOps for Source<'_> {
+    fn len(&mut self) -> Result<u64, ()> {
+        let stat = rustix::fs::fstat(self.file).map_err(drop)?;
+        u64::try_from(stat.st_size).map_err(drop)
+    }
+
+    fn seek(&mut self, pos: u64) -> Result<u64, ()> {
+        self.at = pos;
+        Ok(pos)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ()> {
+        let len = rustix::io::pread(self.file, buf, self.at).map_err(drop)?;
+        self.at += len as u64;
+        Ok(len)
+    }
+
+    fn read_exact(&mut self, mut buf: &mut [u8]) -> Result<(), ()> {
+        while !buf.is_empty() {
+            let len = self.read(buf)?;
+            buf = buf.get_mut(len..).filter(|_| len > 0).ok_or(())?;
+        }
+        Ok(())
+    }
 }
 
 /// Examines the contents of a file.
