@@ -109,6 +109,14 @@ const CHECKS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "reading in an orphaned process group",
+        &[
+            Type("(parent=$BASHPID; $RUN orphan $parent < /dev/tty &)\n"),
+            See("ready\r\n"),
+            See("read /dev/stdin: input/output error\r\n"),
+        ],
+    ),
+    (
         "writing in the background",
         &[
             Type("stty tostop\n"),

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -29,6 +31,16 @@ func perform(task string) error {
 		return repeat()
 	case "deaf":
 		signal.Ignore(syscall.SIGTTIN)
+		return repeat()
+	case "orphan":
+		fmt.Println("ready")
+		parent, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			return err
+		}
+		for os.Getppid() == parent {
+			runtime.Gosched()
+		}
 		return repeat()
 	case "flood":
 		for {
