@@ -234,7 +234,7 @@ const TRACE_EXAMPLES: &str = "\
 Examples:
   lwp trace ./hello                            every system call, on stderr
   lwp trace -o trace.txt -e file,network ./server
-  lwp trace -e '!park,!unpark' ./server        all but two
+  lwp trace -e '!_lwp_park,!_lwp_unpark' ./server     all but two
   lwp trace -c ./server                        a table: how often, how long
   lwp trace -f json -e read ./hello            for programs
 
