@@ -28,6 +28,7 @@ mod rust;
 mod serve;
 mod setup;
 mod terminal;
+mod trace;
 mod views;
 
 use clap::{Parser, Subcommand};

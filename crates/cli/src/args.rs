@@ -1,9 +1,10 @@
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use core::num::{NonZeroU32, NonZeroUsize};
 use core::time::Duration;
+use lwp_trace::filter::Filter;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -30,6 +31,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a NetBSD program
     Run(Run),
+    /// Run a NetBSD program, and show each of its system calls
+    ///
+    /// A line for each call when it comes back: flags, errors, strings and records in words, and how long it took. A
+    /// call that sleeps is shown at once. LWPs that come and go, signals and faults have lines, too. Children and
+    /// programs they execute are followed.
+    Trace(Trace),
     /// Have the kernel start NetBSD programs with lwp (binfmt_misc)
     ///
     /// Then a shell, make or a test runner starts them like any other program: ./prog. Covers programs that
@@ -223,6 +230,76 @@ pub(crate) struct Run {
     pub(crate) program: Program,
 }
 
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  lwp trace ./hello                            every system call, on stderr
+  lwp trace -o trace.txt -e file,network ./server
+  lwp trace -e '!_lwp_park,!_lwp_unpark' ./server     all but two
+  lwp trace -c ./server                        a table: how often, how long
+  lwp trace -f json -e read ./hello            for programs
+
+Families: file, desc, lwp, process, signal, memory, network, time, event, system, misc.
+Exit status: as that of lwp run.";
+
+/// `lwp trace`.
+#[derive(Debug, Args)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) tracing: Tracing,
+
+    /// Print what was counted, on stderr, when the program ends: see `lwp run --help`
+    #[arg(long, hide_short_help = true)]
+    pub(crate) stats: bool,
+
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// How to trace a program.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Tracing {
+    /// Only these calls; with ! before it, not this one
+    ///
+    /// Families and names of calls, with commas between. A name is the kernel's or the program's: ___lwp_park60 or
+    /// _lwp_park. Each adds calls, or with ! takes some away: from all, if it comes first.
+    #[arg(short = 'e', long = "calls", value_name = "FAMILY|NAME,…")]
+    pub(crate) filter: Option<Filter>,
+
+    /// Write to a file, and not to stderr
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Print a table when the program ends: how often each call was made, how long it took
+    #[arg(short = 'c', long)]
+    pub(crate) summary: bool,
+
+    /// How to print
+    ///
+    /// `json` is an object in each line: pid, lid, name; call, args, result or errno, start and duration in
+    /// nanoseconds, trapped (it came by the slow road); or event, value, at. With -c, an object for each process:
+    /// pid, calls.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+
+    /// How many bytes of a string are shown
+    #[arg(short, long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) strings: u16,
+
+    /// Where the image before has written, for the one that follows it
+    #[arg(long, hide = true)]
+    pub(crate) to_fd: Option<i32>,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
 /// A program to be run, and how: what every command that runs one takes.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Program {
@@ -267,6 +344,8 @@ pub(crate) struct Wanted {
     pub(crate) stats: bool,
     /// [`Run::left`].
     pub(crate) left: bool,
+    /// [`Trace::tracing`].
+    pub(crate) tracing: Option<Tracing>,
 }
 
 impl From<Run> for Wanted {
@@ -275,6 +354,18 @@ impl From<Run> for Wanted {
             program: run.program,
             stats: run.stats,
             left: run.left,
+            tracing: None,
+        }
+    }
+}
+
+impl From<Trace> for Wanted {
+    fn from(trace: Trace) -> Self {
+        Self {
+            program: trace.program,
+            stats: trace.stats,
+            left: false,
+            tracing: Some(trace.tracing),
         }
     }
 }
@@ -286,6 +377,7 @@ impl Wanted {
         let parsed = Cli::try_parse_from(words.chain([OsStr::new("program")]));
         match parsed.map(|cli| cli.command) {
             Ok(Command::Run(run)) => run.into(),
+            Ok(Command::Trace(trace)) => trace.into(),
             // They were understood before.
             _ => Self::default(),
         }

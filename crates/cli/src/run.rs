@@ -11,6 +11,7 @@ use crate::find;
 use crate::observe;
 use crate::stats;
 use crate::tally::Tally;
+use crate::trace;
 use crate::waits;
 use core::convert::Infallible;
 use core::num::NonZeroUsize;
@@ -150,7 +151,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(wanted: &Wanted, of_runner: OfRunner) -> Result<Self, Failure> {
+    fn new(wanted: &Wanted, mut of_runner: OfRunner) -> Result<Self, Failure> {
         let program = &wanted.program;
         let of_machine = lwp_machine::Options {
             vcpus: program.vcpus.map(NonZeroUsize::get),
@@ -161,6 +162,10 @@ impl Runner {
         // The user wants to hear of what he started, not of each of its children.
         let is_heard = !of_runner.is_child;
         let tally = (wanted.stats && is_heard).then(|| Arc::new(Tally::new(machine.ncpu())));
+        let tracer = match &wanted.tracing {
+            Some(tracing) => Some(trace::start(tracing, &machine, &mut of_runner)?),
+            None => None,
+        };
         let options = Options {
             is_quiet: program.quiet,
             of_runner,
@@ -177,6 +182,7 @@ impl Runner {
         if let Some(tally) = &tally {
             listeners.push(Arc::<Tally>::clone(tally));
         }
+        listeners.extend(tracer);
         let listener = observe::all(listeners);
         let kernel = Kernel::with_listener(below, calls, Box::new(Fair), config, pid, listener);
         let main_vcpu = machine.adopt_main_thread()?;

@@ -321,6 +321,7 @@ mod tests {
         let call = What::Enter {
             number: 478,
             args: [0; 6],
+            stack: 0,
             trapped: true,
         };
         let result = What::Leave {

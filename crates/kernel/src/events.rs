@@ -22,7 +22,7 @@
 use crate::kernel::Kernel;
 use crate::life::Start;
 use crate::lwp::Lwp;
-use crate::machine::CpuId;
+use crate::machine::{CpuId, ExitWith};
 use crate::run::SysResult;
 use crate::sync::atomic::{AtomicI32, Ordering};
 use core::time::Duration;
@@ -113,6 +113,8 @@ pub enum What {
         number: u64,
         /// The arguments that are in registers.
         args: [u64; 6],
+        /// Its stack pointer; what further arguments there are lie above the word that is there.
+        stack: u64,
         /// It came by the slow road ([`crate::machine::UserMode::traps`]).
         trapped: bool,
     },
@@ -130,12 +132,26 @@ pub enum What {
     },
     /// It is the only LWP of a new process, and has this id from now on.
     Forked,
+    /// It executes another program, and is the only LWP left. Told with no lock of the kernel's held. Nothing
+    /// of this kernel comes back from that; if it fails, the process is killed.
+    Exec {
+        /// The program is NetBSD's: another kernel will run it in this process.
+        is_ours: bool,
+    },
+    /// It ends the process, and is the only LWP left: the last event of all. Told with no lock of the kernel's
+    /// held.
+    End {
+        /// How.
+        with: ExitWith,
+    },
 }
 
 /// Is told of every event.
 ///
 /// It is called in the midst of things, with locks of the kernel's held, on whichever vcpu: it must not
-/// block, nor call the kernel. After a fork the child has a copy of it.
+/// block, nor call the kernel. Only what an LWP itself tells of its system calls and its end
+/// ([`What::Enter`], [`What::Leave`], [`What::Exec`], [`What::End`]) is told with none held: a listener may wait
+/// there, and read the guest's memory. After a fork the child has a copy of it.
 pub trait Listener: Send + Sync {
     /// This has happened.
     fn event(&self, event: &Event);
@@ -196,6 +212,11 @@ impl Kernel {
     /// `lwp` has got another name. Called with its lock held, by whoever sets names.
     pub fn tell_name(&self, lwp: &Lwp, name: [u8; 16]) {
         self.tell(lwp, || What::Name(name));
+    }
+
+    /// `lwp`, the only one left, executes another program; see [`What::Exec`].
+    pub fn tell_exec(&self, lwp: &Lwp, is_ours: bool) {
+        self.tell(lwp, || What::Exec { is_ours });
     }
 
     /// Vcpu `cpu` takes up `lwp`.

@@ -2,6 +2,7 @@
 //!
 //! Sources: `kern_exit.c: exit1, exit_lwps`; lwp.md 5.11, 7.1.
 
+use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::machine::ExitWith;
@@ -30,6 +31,7 @@ impl CurLwp {
         }
         self.others_gone().await;
         let kernel = Arc::clone(&self.kernel);
+        self.tell(|| What::End { with });
         kernel.machine.exit(with);
         // Only the sim machine comes back.
         let mut p = kernel.proc.lock();

@@ -144,6 +144,7 @@ impl CurLwp {
             What::Enter {
                 number: r.rax,
                 args,
+                stack: r.rsp,
                 trapped,
             }
         });

@@ -56,7 +56,7 @@ mod trampoline;
 mod vcpu;
 
 pub use control::{Answer, ask};
-pub use descriptors::{give_inherited, initial_descriptor_limits, keep, own_descriptors};
+pub use descriptors::{give_inherited, inherit, initial_descriptor_limits, keep, own_descriptors};
 pub use host::LinuxHost;
 pub use layout::{initial_stack_limit, is_interpreter};
 pub use process::{catch_host_signals, initial_signals, restore_host_signals};

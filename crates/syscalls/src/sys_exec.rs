@@ -71,6 +71,8 @@ async fn execve(sys: &Unix, l: &mut CurLwp, path: u64, argv: u64, envp: u64) -> 
         return Err(Errno::E2BIG.into());
     }
     l.single_threaded().await?;
+    let is_ours = matches!(plan, Plan::Runner { .. });
+    l.kernel.tell_exec(&l.lwp, is_ours);
     match plan {
         Plan::Host => by_host(sys, l, &path, &argv, &envp),
         Plan::Runner {

@@ -16,3 +16,4 @@ mod install;
 mod options;
 mod run;
 mod status;
+mod trace;
