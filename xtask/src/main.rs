@@ -11,6 +11,7 @@
 //! 3. Nothing is written outside the target directory.
 
 mod barrage;
+mod browser;
 mod bundle;
 mod conform;
 mod esbuild;
@@ -28,6 +29,7 @@ mod rust;
 mod serve;
 mod setup;
 mod terminal;
+mod timeline;
 mod trace;
 mod views;
 
@@ -127,6 +129,11 @@ const SUITES: &[Suite] = &[
         run: terminal::suite,
     },
     Suite {
+        name: "timeline",
+        about: "timelines in Chromium: numbers, zoom, a million events",
+        run: timeline::suite,
+    },
+    Suite {
         name: "layouts",
         about: "guests, bundle, go under unusual conditions",
         run: layouts::suite,
@@ -171,6 +178,8 @@ enum Task {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Makes docs/timeline.png again: the page of a run, as Chromium shows it.
+    TimelinePicture,
 }
 
 fn suite_names() -> Vec<&'static str> {
@@ -206,6 +215,7 @@ fn perform(task: Task) -> Result<ExitCode, String> {
             })
         }
         Task::Http(options) => http::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
+        Task::TimelinePicture => timeline::picture(&Project::open()?).map(|()| ExitCode::SUCCESS),
         Task::Barrage { calls, seed } => long_barrage(calls, seed),
     }
 }

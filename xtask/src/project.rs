@@ -82,6 +82,23 @@ impl Project {
         sole(build(&mut cargo)?)
     }
 
+    /// Builds the example `name` of `package`, optimised, and says where it is.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub(crate) fn example(&self, package: &str, name: &str) -> Result<PathBuf, String> {
+        let mut cargo = self.cargo();
+        cargo.args([
+            "build",
+            "--release",
+            "--package",
+            package,
+            "--example",
+            name,
+        ]);
+        sole(build(&mut cargo)?)
+    }
+
     /// Builds the guest programs and says where they are.
     ///
     /// # Errors

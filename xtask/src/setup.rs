@@ -16,16 +16,45 @@ use std::time::Duration;
 /// # Errors
 /// npm is missing, or cannot fetch.
 pub(crate) fn npm(project: &Project) -> Result<PathBuf, String> {
-    let lock = read(&project.source("xtask/setup/npm/package-lock.json"))?;
-    let files = ["package.json", "package-lock.json"];
-    fetched(&project.cache("npm"), &lock, |directory| {
+    from_npm(project, "npm", &[], |_| Ok(()))
+}
+
+/// Fetches Chromium, with libraries and fonts: the directory that holds `chromium`, `lib` and `fonts.conf`.
+///
+/// # Errors
+/// npm, node or tar is missing, or npm cannot fetch.
+pub(crate) fn chromium(project: &Project) -> Result<PathBuf, String> {
+    from_npm(
+        project,
+        "chromium",
+        &["unpack.mjs", "fonts.conf"],
+        |directory| {
+            show(
+                Command::new("node")
+                    .arg("unpack.mjs")
+                    .current_dir(directory),
+            )
+        },
+    )
+}
+
+/// Fetches what `xtask/setup/NAME/package.json` asks for, and completes it in the directory, to which the
+/// `files` beside the lock were copied as well.
+fn from_npm(
+    project: &Project,
+    name: &str,
+    files: &[&str],
+    complete: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let from = project.source("xtask/setup").join(name);
+    let files = ["package-lock.json", "package.json"].iter().chain(files);
+    let texts = files.clone().map(|file| read(&from.join(file)));
+    let lock = texts.collect::<Result<Vec<_>, _>>()?.concat();
+    fetched(&project.cache(name), &lock, |directory| {
         for file in files {
-            copy(
-                &project.source("xtask/setup/npm").join(file),
-                &directory.join(file),
-            )?;
+            copy(&from.join(file), &directory.join(file))?;
         }
-        // --force: the package for NetBSD says that it is not for this system, and is right.
+        // --force: a package for NetBSD says that it is not for this system, and is right.
         let mut npm = Command::new("npm");
         npm.args([
             "ci",
@@ -34,7 +63,8 @@ pub(crate) fn npm(project: &Project) -> Result<PathBuf, String> {
             "--no-audit",
             "--no-fund",
         ]);
-        show(npm.current_dir(directory))
+        show(npm.current_dir(directory))?;
+        complete(directory)
     })
 }
 

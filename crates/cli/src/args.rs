@@ -7,7 +7,7 @@ use core::time::Duration;
 use lwp_trace::filter::Filter;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -211,6 +211,16 @@ pub(crate) struct Bench {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// What is to be watched while a program runs, and told when it ends.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Watch {
     /// Print what was counted, on stderr, when the program ends
     ///
     /// System calls, by the fast road (patched call sites) and the slow one (traps), and where the slow ones are;
@@ -226,8 +236,22 @@ pub(crate) struct Run {
     #[arg(long, hide_short_help = true)]
     pub(crate) left: bool,
 
-    #[command(flatten)]
-    pub(crate) program: Program,
+    /// Draw what each LWP did, into a page (.html) or for Perfetto (.pftrace)
+    ///
+    /// The file is written, and one of that name replaced, when the program ends or executes another. The page
+    /// needs no network: a row for each LWP and each vcpu, who woke whom, the longest waits. Of a program that
+    /// executes another NetBSD program the file shows the last. Forked processes are not shown.
+    #[arg(long, value_name = "FILE", value_parser = timeline, overrides_with = "timeline")]
+    pub(crate) timeline: Option<Timeline>,
+
+    /// How many events a timeline keeps at most (24 bytes each); those after them are counted
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4_000_000,
+        hide_short_help = true
+    )]
+    pub(crate) timeline_events: usize,
 }
 
 const TRACE_EXAMPLES: &str = "\
@@ -248,9 +272,8 @@ pub(crate) struct Trace {
     #[command(flatten)]
     pub(crate) tracing: Tracing,
 
-    /// Print what was counted, on stderr, when the program ends: see `lwp run --help`
-    #[arg(long, hide_short_help = true)]
-    pub(crate) stats: bool,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
 
     #[command(flatten)]
     pub(crate) program: Program,
@@ -300,10 +323,35 @@ pub(crate) enum Format {
     Json,
 }
 
+/// A file for a timeline; its name says what it is to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Timeline {
+    pub(crate) file: PathBuf,
+    pub(crate) kind: TimelineKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimelineKind {
+    Page,
+    Perfetto,
+}
+
+/// `FILE.html` or `FILE.pftrace`.
+fn timeline(name: &str) -> Result<Timeline, &'static str> {
+    // The program may go to another directory before it ends.
+    let file = path::absolute(name).map_err(|_| "there is no such file")?;
+    let kind = match file.extension().and_then(OsStr::to_str) {
+        Some("html") => TimelineKind::Page,
+        Some("pftrace") => TimelineKind::Perfetto,
+        _ => return Err("a timeline is a page, FILE.html, or a trace for Perfetto, FILE.pftrace"),
+    };
+    Ok(Timeline { file, kind })
+}
+
 /// A program to be run, and how: what every command that runs one takes.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Program {
-    /// How many host threads run the program's LWPs [default: the CPUs we may use]
+    /// How many host threads run its LWPs [default: the CPUs we may use]
     #[arg(long, value_name = "N")]
     pub(crate) vcpus: Option<NonZeroUsize>,
 
@@ -340,10 +388,7 @@ pub(crate) struct Program {
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) program: Program,
-    /// [`Run::stats`].
-    pub(crate) stats: bool,
-    /// [`Run::left`].
-    pub(crate) left: bool,
+    pub(crate) watch: Watch,
     /// [`Trace::tracing`].
     pub(crate) tracing: Option<Tracing>,
 }
@@ -352,8 +397,7 @@ impl From<Run> for Wanted {
     fn from(run: Run) -> Self {
         Self {
             program: run.program,
-            stats: run.stats,
-            left: run.left,
+            watch: run.watch,
             tracing: None,
         }
     }
@@ -363,14 +407,24 @@ impl From<Trace> for Wanted {
     fn from(trace: Trace) -> Self {
         Self {
             program: trace.program,
-            stats: trace.stats,
-            left: false,
+            watch: trace.watch,
             tracing: Some(trace.tracing),
         }
     }
 }
 
 impl Wanted {
+    /// The words before the program's, as they are to be read again by [`Wanted::again`]: wherever the program
+    /// has gone by then, a file is where it was.
+    pub(crate) fn words_again(&self, mut words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        if let Some(timeline) = &self.watch.timeline {
+            let end = words.len() - usize::from(words.last().is_some_and(|last| last == b"--"));
+            let file = timeline.file.as_os_str().as_bytes().to_vec();
+            words.splice(end..end, [b"--timeline".to_vec(), file]);
+        }
+        words
+    }
+
     /// What was asked for by a command line of which only the words before the program's are left.
     pub(crate) fn again(words: &[Vec<u8>]) -> Self {
         let words = words.iter().map(|word| OsStr::from_bytes(word));
@@ -446,7 +500,36 @@ mod tests {
         let words = ["lwp", "run", "--stats", "--vcpus", "3", "--"].map(Into::into);
         let wanted = Wanted::again(&words);
         assert_eq!(wanted.program.vcpus.map(NonZeroUsize::get), Some(3));
-        assert!(wanted.stats && !wanted.program.quiet);
+        assert!(wanted.watch.stats && !wanted.program.quiet);
+    }
+
+    #[test]
+    fn a_timeline_is_where_it_was_when_the_words_are_read_again_elsewhere() {
+        let typed = ["lwp", "run", "--timeline=a.html", "--"].map(|word| word.as_bytes().to_vec());
+        let wanted = Wanted::again(&typed);
+        let file = wanted.watch.timeline.clone().unwrap().file;
+        assert!(file.is_absolute() && file.ends_with("a.html"), "{file:?}");
+        let words = wanted.words_again(typed.to_vec());
+        assert_eq!(words.last().map(Vec::as_slice), Some(&b"--"[..]));
+        assert_eq!(words[words.len() - 2], file.as_os_str().as_bytes());
+        assert_eq!(Wanted::again(&words).watch.timeline, wanted.watch.timeline);
+    }
+
+    #[test]
+    fn the_name_of_a_timeline_says_what_it_is_to_hold() {
+        let kind = |name| {
+            run(&["--timeline", name, "prog"])
+                .watch
+                .timeline
+                .unwrap()
+                .kind
+        };
+        assert_eq!(kind("a.html"), TimelineKind::Page);
+        assert_eq!(kind("b/a.x.pftrace"), TimelineKind::Perfetto);
+        for name in ["a", "a.htm", ".html", "html", ""] {
+            let words = ["lwp", "run", "--timeline", name, "prog"];
+            assert!(Cli::try_parse_from(words).is_err(), "{name}");
+        }
     }
 
     #[test]

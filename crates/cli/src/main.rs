@@ -12,6 +12,7 @@
 //! | `json` | the strings of `--json` |
 //! | `stats`, `tally`, `observe` | `--stats`; listeners of the kernel's events |
 //! | `trace` | `lwp trace`: where the lines go |
+//! | `timeline` | `--timeline` |
 //! | `ps`, `top`, `snapshot`, `control` | `lwp ps`, `lwp top`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
@@ -38,6 +39,7 @@ mod run;
 mod snapshot;
 mod stats;
 mod tally;
+mod timeline;
 mod top;
 mod trace;
 mod waits;

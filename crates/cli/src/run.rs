@@ -11,6 +11,7 @@ use crate::find;
 use crate::observe;
 use crate::stats;
 use crate::tally::Tally;
+use crate::timeline::Timeline;
 use crate::trace;
 use crate::waits;
 use core::convert::Infallible;
@@ -47,8 +48,9 @@ pub(crate) fn run(wanted: &Wanted, typed: &[OsString]) -> Result<Infallible, Fai
     let name = argv.first().cloned().unwrap_or_default();
     let before = typed.len().saturating_sub(argv.len());
     let words = typed.iter().take(before);
+    let words = words.map(|word| word.as_bytes().to_vec()).collect();
     let of_runner = OfRunner {
-        words: words.map(|word| word.as_bytes().to_vec()).collect(),
+        words: wanted.words_again(words),
         is_child: false,
     };
     start(wanted, of_runner, &name, argv)
@@ -103,7 +105,9 @@ fn start(
 /// # Errors
 /// Why it is not run.
 pub(crate) fn resume(from: &Handover) -> Result<Infallible, Failure> {
-    let wanted = Wanted::again(&from.of_runner.words);
+    let mut wanted = Wanted::again(&from.of_runner.words);
+    let argv = from.arguments.argv.iter().cloned();
+    wanted.program.words = argv.map(OsString::from_vec).collect();
     let runner = Runner::new(&wanted, from.of_runner.clone())?;
     let kernel = &runner.kernel;
     runner.sys.limits.set_all(from.limits);
@@ -161,7 +165,7 @@ impl Runner {
         let machine = Arc::new(HostMachine::new(&of_machine)?);
         // The user wants to hear of what he started, not of each of its children.
         let is_heard = !of_runner.is_child;
-        let tally = (wanted.stats && is_heard).then(|| Arc::new(Tally::new(machine.ncpu())));
+        let tally = (wanted.watch.stats && is_heard).then(|| Arc::new(Tally::new(machine.ncpu())));
         let tracer = match &wanted.tracing {
             Some(tracing) => Some(trace::start(tracing, &machine, &mut of_runner)?),
             None => None,
@@ -183,6 +187,11 @@ impl Runner {
             listeners.push(Arc::<Tally>::clone(tally));
         }
         listeners.extend(tracer);
+        if let Some(timeline) = wanted.watch.timeline.as_ref().filter(|_| is_heard) {
+            let room = (machine.ncpu(), wanted.watch.timeline_events);
+            let timeline = Timeline::new(timeline, room, &program.words, pid);
+            listeners.push(Arc::new(timeline));
+        }
         let listener = observe::all(listeners);
         let kernel = Kernel::with_listener(below, calls, Box::new(Fair), config, pid, listener);
         let main_vcpu = machine.adopt_main_thread()?;
@@ -192,7 +201,9 @@ impl Runner {
         }
         match tally {
             Some(tally) => stats::print_at_exit(&machine, &kernel, &sys, tally),
-            None if wanted.left && is_heard => stats::print_left_at_exit(&machine, &kernel, &sys),
+            None if wanted.watch.left && is_heard => {
+                stats::print_left_at_exit(&machine, &kernel, &sys);
+            }
             None => {}
         }
         Ok(Self {

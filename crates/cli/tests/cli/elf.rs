@@ -15,6 +15,7 @@ pub(crate) mod nr {
     pub(crate) const GETPID: u32 = 20;
     pub(crate) const KILL: u32 = 37;
     pub(crate) const DUP: u32 = 41;
+    pub(crate) const EXECVE: u32 = 59;
     /// NetBSD has it; nobody will ever serve NFS through us.
     pub(crate) const NFSSVC: u32 = 155;
     /// No release of NetBSD assigns this one.
@@ -33,7 +34,12 @@ pub(crate) enum Value {
 
 /// The address of the program's data.
 pub(crate) const fn data() -> Value {
-    Value::Is(BASE + 0x800)
+    data_at(0)
+}
+
+/// The address so many bytes into the program's data.
+pub(crate) const fn data_at(offset: u32) -> Value {
+    Value::Is(BASE + 0x800 + offset)
 }
 
 /// The instructions of a program, in the order in which they run.

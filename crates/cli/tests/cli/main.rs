@@ -16,4 +16,5 @@ mod install;
 mod options;
 mod run;
 mod status;
+mod timeline;
 mod trace;
