@@ -5,6 +5,7 @@ use crate::project::Project;
 use crate::report::Report;
 use crate::runner::Runner;
 use crate::serve::serve;
+use crate::trace;
 
 /// The numbers of vcpus that everything is tried with.
 pub(crate) const VCPUS: [u32; 3] = [1, 2, 8];
@@ -15,7 +16,7 @@ const RUNS: u32 = 5;
 /// How many of 100 system calls must enter through a patched site.
 const FAST_PERCENT: u64 = 99;
 
-/// Bundles with 1, 2 and 8 vcpus, counts system calls, serves HTTP.
+/// Bundles with 1, 2 and 8 vcpus, counts and traces system calls, serves HTTP.
 pub(crate) fn suite(project: &Project, report: &mut Report) {
     let Some((bundle, runner)) = prepare(project, report) else {
         return;
@@ -24,6 +25,12 @@ pub(crate) fn suite(project: &Project, report: &mut Report) {
     report.check("system calls are fast", || {
         let runner = runner.clone().option("--stats");
         fast_enough(&bundle.run(project, &runner, "stats")?)
+    });
+    report.check("lwp trace decodes every call", || {
+        trace::every_call_is_decoded(project, &bundle, &runner)
+    });
+    report.check("trace -c and --stats count the same", || {
+        trace::counts_agree(project, &bundle, &runner)
     });
     for vcpus in VCPUS {
         report.check(format!("serves HTTP, {vcpus} vcpus"), || {
@@ -77,7 +84,7 @@ fn fast_enough(stats: &str) -> Result<(), String> {
 }
 
 /// The number in the one line `lwp: NAME NUMBER ...`.
-fn counter(stats: &str, name: &str) -> Result<u64, String> {
+pub(crate) fn counter(stats: &str, name: &str) -> Result<u64, String> {
     let found = stats.lines().find_map(|line| {
         let mut words = line.strip_prefix("lwp:")?.split_whitespace();
         (words.next()? == name).then(|| words.next()?.parse().ok())?

@@ -1,5 +1,5 @@
 //! The guests suite: every program of `guests/` with 1, 2 and 8 vcpus, and with 2 once more without the
-//! system calls that are made on the spot.
+//! system calls that are made on the spot, and traced.
 //!
 //! A guest that checks something prints `ok NAME` or `FAIL NAME WHY` for each check and ends with
 //! exit status 0 if all are ok. One that only does something has to end with 0. All say something:
@@ -28,6 +28,9 @@ pub(crate) fn suite(project: &Project, report: &mut Report) {
     }
     let slow = Runner::new(lwp.clone()).vcpus(2).option("--no-fast-calls");
     all(project, report, &slow, "2 vcpus, no fast calls");
+    let traced = Runner::new(lwp.clone()).tracing().vcpus(2);
+    let nowhere = traced.option("--output").option("/dev/null");
+    all(project, report, &nowhere, "2 vcpus, traced");
     report.check("lwp demo", || demo(project, &lwp));
 }
 

@@ -30,6 +30,7 @@ mod serve;
 mod setup;
 mod terminal;
 mod timeline;
+mod trace;
 mod views;
 
 use clap::{Parser, Subcommand};

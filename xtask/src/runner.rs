@@ -1,4 +1,4 @@
-//! `lwp run`, and the conditions under which it is tried.
+//! `lwp run` or another command that runs a guest, and the conditions under which it is tried.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::Command;
 pub(crate) struct Runner {
     before: Vec<OsString>,
     lwp: PathBuf,
+    verb: &'static str,
     options: Vec<OsString>,
 }
 
@@ -18,6 +19,7 @@ impl Runner {
         Self {
             before: Vec::new(),
             lwp,
+            verb: "run",
             options: Vec::new(),
         }
     }
@@ -28,12 +30,20 @@ impl Runner {
         self
     }
 
+    /// The same, but by `lwp trace`.
+    pub(crate) fn tracing(self) -> Self {
+        Self {
+            verb: "trace",
+            ..self
+        }
+    }
+
     /// The same, with `count` vcpus.
     pub(crate) fn vcpus(self, count: u32) -> Self {
         self.option("--vcpus").option(&count.to_string())
     }
 
-    /// The same, with one more option of `lwp run`.
+    /// The same, with one more option of the command.
     pub(crate) fn option(mut self, option: &str) -> Self {
         self.options.push(option.into());
         self
@@ -68,7 +78,7 @@ impl Runner {
 
     /// The words before the program.
     pub(crate) fn words(&self) -> impl Iterator<Item = OsString> {
-        let lwp = [self.lwp.clone().into(), "run".into()];
+        let lwp = [self.lwp.clone().into(), self.verb.into()];
         self.before
             .iter()
             .cloned()

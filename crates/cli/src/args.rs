@@ -1,9 +1,10 @@
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use core::num::{NonZeroU32, NonZeroUsize};
 use core::time::Duration;
+use lwp_trace::filter::Filter;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, PathBuf};
@@ -30,6 +31,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a NetBSD program
     Run(Run),
+    /// Run a NetBSD program, and show each of its system calls
+    ///
+    /// A line for each call when it comes back: flags, errors, strings and records in words, and how long it took. A
+    /// call that sleeps is shown at once. LWPs that come and go, signals and faults have lines, too. Children and
+    /// programs they execute are followed.
+    Trace(Trace),
     /// Have the kernel start NetBSD programs with lwp (binfmt_misc)
     ///
     /// Then a shell, make or a test runner starts them like any other program: ./prog. Covers programs that
@@ -204,6 +211,16 @@ pub(crate) struct Bench {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// What is to be watched while a program runs, and told when it ends.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Watch {
     /// Print what was counted, on stderr, when the program ends
     ///
     /// System calls, by the fast road (patched call sites) and the slow one (traps), and where the slow ones are;
@@ -235,9 +252,75 @@ pub(crate) struct Run {
         hide_short_help = true
     )]
     pub(crate) timeline_events: usize,
+}
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  lwp trace ./hello                            every system call, on stderr
+  lwp trace -o trace.txt -e file,network ./server
+  lwp trace -e '!_lwp_park,!_lwp_unpark' ./server     all but two
+  lwp trace -c ./server                        a table: how often, how long
+  lwp trace -f json -e read ./hello            for programs
+
+Families: file, desc, lwp, process, signal, memory, network, time, event, system, misc.
+Exit status: as that of lwp run.";
+
+/// `lwp trace`.
+#[derive(Debug, Args)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) tracing: Tracing,
+
+    #[command(flatten)]
+    pub(crate) watch: Watch,
 
     #[command(flatten)]
     pub(crate) program: Program,
+}
+
+/// How to trace a program.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Tracing {
+    /// Only these calls; with ! before it, not this one
+    ///
+    /// Families and names of calls, with commas between. A name is the kernel's or the program's: ___lwp_park60 or
+    /// _lwp_park. Each adds calls, or with ! takes some away: from all, if it comes first.
+    #[arg(short = 'e', long = "calls", value_name = "FAMILY|NAME,…")]
+    pub(crate) filter: Option<Filter>,
+
+    /// Write to a file, and not to stderr
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Print a table when the program ends: how often each call was made, how long it took
+    #[arg(short = 'c', long)]
+    pub(crate) summary: bool,
+
+    /// How to print
+    ///
+    /// `json` is an object in each line: pid, lid, name; call, args, result or errno, start and duration in
+    /// nanoseconds, trapped (it came by the slow road); or event, value, at. With -c, an object for each process:
+    /// pid, calls.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+
+    /// How many bytes of a string are shown
+    #[arg(short, long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) strings: u16,
+
+    /// Where the image before has written, for the one that follows it
+    #[arg(long, hide = true)]
+    pub(crate) to_fd: Option<i32>,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 /// A file for a timeline; its name says what it is to hold.
@@ -305,24 +388,27 @@ pub(crate) struct Program {
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) program: Program,
-    /// [`Run::stats`].
-    pub(crate) stats: bool,
-    /// [`Run::left`].
-    pub(crate) left: bool,
-    /// [`Run::timeline`].
-    pub(crate) timeline: Option<Timeline>,
-    /// [`Run::timeline_events`].
-    pub(crate) timeline_events: usize,
+    pub(crate) watch: Watch,
+    /// [`Trace::tracing`].
+    pub(crate) tracing: Option<Tracing>,
 }
 
 impl From<Run> for Wanted {
     fn from(run: Run) -> Self {
         Self {
             program: run.program,
-            stats: run.stats,
-            left: run.left,
-            timeline: run.timeline,
-            timeline_events: run.timeline_events,
+            watch: run.watch,
+            tracing: None,
+        }
+    }
+}
+
+impl From<Trace> for Wanted {
+    fn from(trace: Trace) -> Self {
+        Self {
+            program: trace.program,
+            watch: trace.watch,
+            tracing: Some(trace.tracing),
         }
     }
 }
@@ -331,7 +417,7 @@ impl Wanted {
     /// The words before the program's, as they are to be read again by [`Wanted::again`]: wherever the program
     /// has gone by then, a file is where it was.
     pub(crate) fn words_again(&self, mut words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        if let Some(timeline) = &self.timeline {
+        if let Some(timeline) = &self.watch.timeline {
             let end = words.len() - usize::from(words.last().is_some_and(|last| last == b"--"));
             let file = timeline.file.as_os_str().as_bytes().to_vec();
             words.splice(end..end, [b"--timeline".to_vec(), file]);
@@ -345,6 +431,7 @@ impl Wanted {
         let parsed = Cli::try_parse_from(words.chain([OsStr::new("program")]));
         match parsed.map(|cli| cli.command) {
             Ok(Command::Run(run)) => run.into(),
+            Ok(Command::Trace(trace)) => trace.into(),
             // They were understood before.
             _ => Self::default(),
         }
@@ -413,24 +500,30 @@ mod tests {
         let words = ["lwp", "run", "--stats", "--vcpus", "3", "--"].map(Into::into);
         let wanted = Wanted::again(&words);
         assert_eq!(wanted.program.vcpus.map(NonZeroUsize::get), Some(3));
-        assert!(wanted.stats && !wanted.program.quiet);
+        assert!(wanted.watch.stats && !wanted.program.quiet);
     }
 
     #[test]
     fn a_timeline_is_where_it_was_when_the_words_are_read_again_elsewhere() {
         let typed = ["lwp", "run", "--timeline=a.html", "--"].map(|word| word.as_bytes().to_vec());
         let wanted = Wanted::again(&typed);
-        let file = wanted.timeline.clone().unwrap().file;
+        let file = wanted.watch.timeline.clone().unwrap().file;
         assert!(file.is_absolute() && file.ends_with("a.html"), "{file:?}");
         let words = wanted.words_again(typed.to_vec());
         assert_eq!(words.last().map(Vec::as_slice), Some(&b"--"[..]));
         assert_eq!(words[words.len() - 2], file.as_os_str().as_bytes());
-        assert_eq!(Wanted::again(&words).timeline, wanted.timeline);
+        assert_eq!(Wanted::again(&words).watch.timeline, wanted.watch.timeline);
     }
 
     #[test]
     fn the_name_of_a_timeline_says_what_it_is_to_hold() {
-        let kind = |name| run(&["--timeline", name, "prog"]).timeline.unwrap().kind;
+        let kind = |name| {
+            run(&["--timeline", name, "prog"])
+                .watch
+                .timeline
+                .unwrap()
+                .kind
+        };
         assert_eq!(kind("a.html"), TimelineKind::Page);
         assert_eq!(kind("b/a.x.pftrace"), TimelineKind::Perfetto);
         for name in ["a", "a.htm", ".html", "html", ""] {

@@ -54,6 +54,9 @@ pub(crate) enum Failure {
     /// A measurement could not be made or reported.
     #[error("bench: {0}")]
     Bench(io::Error),
+    /// The trace cannot be written there.
+    #[error("{}: {why}", shown(.0), why = .1)]
+    Output(OsString, io::Error),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -83,6 +86,7 @@ impl Failure {
             | Self::Myself(_)
             | Self::Install(_)
             | Self::Manual(_)
+            | Self::Output(..)
             | Self::Ps(_)
             | Self::Machine(_) => 125,
             Self::Signalled(signo) => 128 + signo,

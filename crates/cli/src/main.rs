@@ -11,6 +11,7 @@
 //! | `install` | `lwp install`, `lwp uninstall`: the kernel starts NetBSD programs with us |
 //! | `json` | the strings of `--json` |
 //! | `stats`, `tally`, `observe` | `--stats`; listeners of the kernel's events |
+//! | `trace` | `lwp trace`: where the lines go |
 //! | `timeline` | `--timeline` |
 //! | `ps`, `top`, `snapshot`, `control` | `lwp ps`, `lwp top`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
@@ -40,6 +41,7 @@ mod stats;
 mod tally;
 mod timeline;
 mod top;
+mod trace;
 mod waits;
 
 use crate::args::{Cli, Command};
@@ -83,6 +85,7 @@ fn start(args: Vec<OsString>) -> i32 {
 fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
     match cli.command {
         Command::Run(options) => Err(done(run::run(&options.into(), args))),
+        Command::Trace(options) => Err(done(run::run(&options.into(), args))),
         Command::Install(at) => {
             let runner = std::env::current_exe().map_err(Failure::Myself)?;
             say(&install::install(&at.registry, &runner)?);

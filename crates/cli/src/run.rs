@@ -12,6 +12,7 @@ use crate::observe;
 use crate::stats;
 use crate::tally::Tally;
 use crate::timeline::Timeline;
+use crate::trace;
 use crate::waits;
 use core::convert::Infallible;
 use core::num::NonZeroUsize;
@@ -154,7 +155,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(wanted: &Wanted, of_runner: OfRunner) -> Result<Self, Failure> {
+    fn new(wanted: &Wanted, mut of_runner: OfRunner) -> Result<Self, Failure> {
         let program = &wanted.program;
         let of_machine = lwp_machine::Options {
             vcpus: program.vcpus.map(NonZeroUsize::get),
@@ -164,7 +165,11 @@ impl Runner {
         let machine = Arc::new(HostMachine::new(&of_machine)?);
         // The user wants to hear of what he started, not of each of its children.
         let is_heard = !of_runner.is_child;
-        let tally = (wanted.stats && is_heard).then(|| Arc::new(Tally::new(machine.ncpu())));
+        let tally = (wanted.watch.stats && is_heard).then(|| Arc::new(Tally::new(machine.ncpu())));
+        let tracer = match &wanted.tracing {
+            Some(tracing) => Some(trace::start(tracing, &machine, &mut of_runner)?),
+            None => None,
+        };
         let options = Options {
             is_quiet: program.quiet,
             of_runner,
@@ -181,8 +186,9 @@ impl Runner {
         if let Some(tally) = &tally {
             listeners.push(Arc::<Tally>::clone(tally));
         }
-        if let Some(timeline) = wanted.timeline.as_ref().filter(|_| is_heard) {
-            let room = (machine.ncpu(), wanted.timeline_events);
+        listeners.extend(tracer);
+        if let Some(timeline) = wanted.watch.timeline.as_ref().filter(|_| is_heard) {
+            let room = (machine.ncpu(), wanted.watch.timeline_events);
             let timeline = Timeline::new(timeline, room, &program.words, pid);
             listeners.push(Arc::new(timeline));
         }
@@ -195,7 +201,9 @@ impl Runner {
         }
         match tally {
             Some(tally) => stats::print_at_exit(&machine, &kernel, &sys, tally),
-            None if wanted.left && is_heard => stats::print_left_at_exit(&machine, &kernel, &sys),
+            None if wanted.watch.left && is_heard => {
+                stats::print_left_at_exit(&machine, &kernel, &sys);
+            }
             None => {}
         }
         Ok(Self {

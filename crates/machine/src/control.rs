@@ -114,6 +114,18 @@ impl Control {
     }
 }
 
+/// Waits for somebody to connect. Linux takes a number for the connection before it waits for one: accept(2) alone
+/// would keep the lowest free one from the guest for ever.
+fn await_connection(listener: &UnixListener) {
+    let mut entry = libc::pollfd {
+        fd: listener.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one entry.
+    let _may_be_early = unsafe { libc::poll(&raw mut entry, 1, -1) };
+}
+
 impl Served {
     fn path(&self) -> PathBuf {
         self.directory.join(process::id().to_string())
@@ -121,6 +133,7 @@ impl Served {
 
     fn accept(&self, listener: &UnixListener) {
         loop {
+            await_connection(listener);
             // A connection that fails is the other side's business; an interrupted wait is begun anew.
             if let Ok((stream, _)) = listener.accept() {
                 let stream = UnixStream::from(descriptors::keep(stream.into()));

@@ -176,6 +176,16 @@ pub fn keep(fd: OwnedFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(moved) }
 }
 
+/// Takes over a descriptor that the image before has kept, and left open for this one. `None` if there is none
+/// of this number among the runner's own.
+pub fn inherit(fd: i32) -> Option<OwnedFd> {
+    // SAFETY: changes a flag, by number.
+    let is_open = own_descriptors().contains(&fd)
+        && unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } >= 0;
+    // SAFETY: open, and only the image before has known it.
+    is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Closes a descriptor of ours.
 pub(crate) fn close(fd: i32) {
     if fd >= 0 {

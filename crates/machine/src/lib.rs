@@ -56,7 +56,7 @@ mod trampoline;
 mod vcpu;
 
 pub use control::{Answer, ask};
-pub use descriptors::{give_inherited, initial_descriptor_limits, keep, own_descriptors};
+pub use descriptors::{give_inherited, inherit, initial_descriptor_limits, keep, own_descriptors};
 pub use host::LinuxHost;
 pub use layout::{initial_stack_limit, is_interpreter};
 pub use process::{catch_host_signals, initial_signals, restore_host_signals};
@@ -82,7 +82,7 @@ use lwp_kernel::machine::{
     HostErr, Memory, Poller, Ready, UserMode, Vcpus, Wait,
 };
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// HWCAP2 bit: the CPU and Linux allow `wrgsbase` and its kin in user mode.
 const HWCAP2_FSGSBASE: u64 = 1 << 1;
@@ -162,7 +162,7 @@ pub(crate) struct Inner {
     makes_fast_calls: bool,
     /// libc's own copying leaves vector state alone (`fpu`, invariant 2).
     host_keeps_uppers: bool,
-    at_exit: Mutex<Vec<AtExit>>,
+    at_exit: OnceLock<AtExit>,
     control: Control,
 }
 
@@ -221,7 +221,7 @@ impl HostMachine {
                 // Without a vDSO the clocks are libc's, which has thread-local storage.
                 makes_fast_calls: host_keeps_uppers && !options.no_fast_calls && clock::init(),
                 host_keeps_uppers,
-                at_exit: Mutex::default(),
+                at_exit: OnceLock::new(),
                 control: Control::new(),
             }),
         })
@@ -231,11 +231,10 @@ impl HostMachine {
         &self.inner
     }
 
-    /// Has `hook` called right before the process ends by its own doing, after those given before; also in forks of
-    /// it.
+    /// Has `hook` called right before the process ends by its own doing; also in forks of it. The first
+    /// hook stays.
     pub fn at_exit(&self, hook: AtExit) {
-        let hooks = self.inner.at_exit.lock();
-        hooks.unwrap_or_else(PoisonError::into_inner).push(hook);
+        let _ = self.inner.at_exit.set(hook);
     }
 
     /// Lets other processes of this user ask what the guest is doing: listens on a socket in `directory`, whose name
@@ -518,18 +517,8 @@ impl Vcpus for HostMachine {
     }
 
     fn exit(&self, with: ExitWith) {
-        let hooks = core::mem::take(
-            &mut *self
-                .inner
-                .at_exit
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        if !hooks.is_empty() {
-            let stats = self.stats();
-            for hook in &hooks {
-                hook(&stats);
-            }
+        if let Some(hook) = self.inner.at_exit.get() {
+            hook(&self.stats());
         }
         self.inner.control.close();
         process::exit(with);

@@ -14,6 +14,7 @@ pub(crate) mod nr {
     pub(crate) const WRITE: u32 = 4;
     pub(crate) const GETPID: u32 = 20;
     pub(crate) const KILL: u32 = 37;
+    pub(crate) const DUP: u32 = 41;
     pub(crate) const EXECVE: u32 = 59;
     /// NetBSD has it; nobody will ever serve NFS through us.
     pub(crate) const NFSSVC: u32 = 155;

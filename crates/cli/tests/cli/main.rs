@@ -17,3 +17,4 @@ mod options;
 mod run;
 mod status;
 mod timeline;
+mod trace;

@@ -2,9 +2,10 @@
 
 use crate::elf::{Code, Elf, Value, data, nr};
 use crate::run::{
-    assert_status, file, finish, kill, lwp_run, lwp_run_by_shell, output, output_of, program,
+    assert_status, file, finish, kill, lwp, lwp_run, lwp_run_by_shell, output, output_of, program,
     stderr,
 };
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -76,7 +77,7 @@ fn a_fault_kills_with_sigsegv() {
 fn a_signal_from_outside_kills_a_spinning_guest() {
     for vcpus in ["1", "2"] {
         let path = program(&format!("spin-{vcpus}"), write_then(Code::spin));
-        let mut command = crate::run::lwp();
+        let mut command = lwp();
         command.args(["run", "--vcpus", vcpus]).arg(path);
         command
             .stdin(Stdio::null())
@@ -179,4 +180,24 @@ fn writing_to_nobody_is_epipe_if_the_shell_ignores_sigpipe() {
         .stdout(writer)
         .stderr(Stdio::piped());
     assert_status(&finish(command.spawn().unwrap()), EPIPE);
+}
+
+#[test]
+fn being_asked_what_it_does_costs_the_guest_no_descriptor() {
+    let dup = Code::default()
+        .call(nr::READ, &[STDIN, Value::Buffer, Value::Is(1)])
+        .call(nr::DUP, &[STDIN]);
+    let path = program("asked", dup.exit_with_result());
+    let mut command = lwp_run(&path);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut guest = command.spawn().unwrap();
+    // Until it listens, and often enough that it waits for the next who asks.
+    for _ in 0..20 {
+        output(lwp().arg("ps").arg(guest.id().to_string()));
+    }
+    guest.stdin.take().unwrap().write_all(b"x").unwrap();
+    assert_status(&finish(guest), 3);
 }
