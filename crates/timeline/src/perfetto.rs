@@ -4,9 +4,11 @@
 //! made. Each vcpu has one, with the LWPs it ran. A flow goes from the slice in which an LWP woke another to the
 //! slice in which that one ran.
 //!
-//! The messages are those fields of Perfetto's that are used, under their numbers.
+//! The messages are those fields of Perfetto's that are used, under their numbers. Words are written once and
+//! then called by numbers.
 //!
 //! Sources: Perfetto's `protos/perfetto/trace`: `trace.proto`, `trace_packet.proto`,
+//! `interned_data/interned_data.proto`,
 //! `track_event/track_event.proto`, `track_event/track_descriptor.proto`, `process_descriptor.proto`.
 
 use crate::Program;
@@ -14,6 +16,7 @@ use crate::history::{History, RowId, Span, State, Wake};
 use crate::recorder::Nanos;
 use lwp_abi::nr;
 use prost::Message;
+use rustc_hash::FxHashMap;
 
 /// `perfetto.protos.Trace`.
 #[derive(Clone, PartialEq, Message)]
@@ -35,9 +38,37 @@ pub struct TracePacket {
     /// Something happened.
     #[prost(message, optional, tag = "11")]
     pub track_event: Option<TrackEvent>,
+    /// Words that are numbers from here on.
+    #[prost(message, optional, tag = "12")]
+    pub interned_data: Option<InternedData>,
+    /// [`NUMBERS_BEGIN`] in the first packet, [`HAS_NUMBERS`] in those that have numbers for words.
+    #[prost(uint32, optional, tag = "13")]
+    pub sequence_flags: Option<u32>,
     /// A track is declared.
     #[prost(message, optional, tag = "60")]
     pub track_descriptor: Option<TrackDescriptor>,
+}
+
+/// `perfetto.protos.InternedData`.
+#[derive(Clone, PartialEq, Message)]
+pub struct InternedData {
+    /// For [`TrackEvent::category_iids`].
+    #[prost(message, repeated, tag = "1")]
+    pub event_categories: Vec<Word>,
+    /// For [`TrackEvent::name_iid`].
+    #[prost(message, repeated, tag = "2")]
+    pub event_names: Vec<Word>,
+}
+
+/// `perfetto.protos.EventName` and `EventCategory`, which are the same.
+#[derive(Clone, PartialEq, Message)]
+pub struct Word {
+    /// Its number, not 0.
+    #[prost(uint64, optional, tag = "1")]
+    pub iid: Option<u64>,
+    /// The word.
+    #[prost(string, optional, tag = "2")]
+    pub name: Option<String>,
 }
 
 /// `perfetto.protos.TrackDescriptor`.
@@ -71,23 +102,27 @@ pub struct ProcessDescriptor {
 /// `perfetto.protos.TrackEvent`.
 #[derive(Clone, PartialEq, Message)]
 pub struct TrackEvent {
+    /// Kinds of slices, for filters.
+    #[prost(uint64, repeated, tag = "3")]
+    pub category_iids: Vec<u64>,
     /// [`SLICE_BEGIN`] or [`SLICE_END`].
     #[prost(int32, optional, tag = "9")]
     pub r#type: Option<i32>,
+    /// What the slice is called.
+    #[prost(uint64, optional, tag = "10")]
+    pub name_iid: Option<u64>,
     /// Where.
     #[prost(uint64, optional, tag = "11")]
     pub track_uuid: Option<u64>,
-    /// Kinds of slices, for filters.
-    #[prost(string, repeated, tag = "22")]
-    pub categories: Vec<String>,
-    /// What the slice is called.
-    #[prost(string, optional, tag = "23")]
-    pub name: Option<String>,
     /// Flows that begin or end here.
     #[prost(fixed64, repeated, packed = "false", tag = "47")]
     pub flow_ids: Vec<u64>,
 }
 
+/// `SEQ_INCREMENTAL_STATE_CLEARED`.
+pub const NUMBERS_BEGIN: u32 = 1;
+/// `SEQ_NEEDS_INCREMENTAL_STATE`.
+pub const HAS_NUMBERS: u32 = 2;
 /// `TYPE_SLICE_BEGIN`.
 pub const SLICE_BEGIN: i32 = 1;
 /// `TYPE_SLICE_END`.
@@ -120,6 +155,8 @@ pub fn write(history: &History, program: &Program) -> Vec<u8> {
     let mut writer = Writer {
         history,
         bytes: Vec::new(),
+        categories: FxHashMap::default(),
+        names: FxHashMap::default(),
     };
     writer.tracks(program);
     writer.vcpus();
@@ -160,10 +197,17 @@ fn flows(history: &History) -> Vec<Vec<(Nanos, u64)>> {
 struct Writer<'h> {
     history: &'h History,
     bytes: Vec<u8>,
+    /// The numbers of the words so far.
+    categories: FxHashMap<String, u64>,
+    names: FxHashMap<String, u64>,
 }
 
 impl Writer<'_> {
     fn tracks(&mut self, program: &Program) {
+        self.packet(TracePacket {
+            sequence_flags: Some(NUMBERS_BEGIN),
+            ..TracePacket::default()
+        });
         let process = ProcessDescriptor {
             pid: Some(program.pid),
             process_name: Some(program.words.clone()),
@@ -201,7 +245,7 @@ impl Writer<'_> {
             for Span { from, to, state } in &it.spans {
                 if let State::Running { cpu } = state {
                     let track = vcpu_track(*cpu);
-                    self.slice(track, (*from, *to), "vcpu", name.clone(), Vec::new());
+                    self.slice(track, (*from, *to), "vcpu", &name, Vec::new());
                 }
             }
         }
@@ -219,7 +263,7 @@ impl Writer<'_> {
             flows = later;
             let touch = touch.iter().map(|(_, flow)| *flow).collect();
             let name = history.word(*state);
-            self.slice(lwp_track(row), (*from, *to), category(*state), name, touch);
+            self.slice(lwp_track(row), (*from, *to), category(*state), &name, touch);
         }
         for call in &it.calls {
             let name = match call.result {
@@ -227,7 +271,7 @@ impl Writer<'_> {
                 _ => call_name(call.number),
             };
             let time = (call.from, call.to);
-            self.slice(calls_track(row), time, "call", name, Vec::new());
+            self.slice(calls_track(row), time, "call", &name, Vec::new());
         }
     }
 
@@ -236,28 +280,39 @@ impl Writer<'_> {
         track: u64,
         (from, to): (Nanos, Nanos),
         category: &str,
-        name: String,
+        name: &str,
         flow_ids: Vec<u64>,
     ) {
+        let (category, new_category) = number(&mut self.categories, category);
+        let (name, new_name) = number(&mut self.names, name);
+        let new = InternedData {
+            event_categories: Vec::from_iter(new_category),
+            event_names: Vec::from_iter(new_name),
+        };
         let begin = TrackEvent {
+            category_iids: vec![category],
             r#type: Some(SLICE_BEGIN),
+            name_iid: Some(name),
             track_uuid: Some(track),
-            categories: vec![category.to_owned()],
-            name: Some(name),
             flow_ids,
         };
+        self.packet(TracePacket {
+            timestamp: Some(from),
+            track_event: Some(begin),
+            interned_data: (new != InternedData::default()).then_some(new),
+            sequence_flags: Some(HAS_NUMBERS),
+            ..TracePacket::default()
+        });
         let end = TrackEvent {
             r#type: Some(SLICE_END),
             track_uuid: Some(track),
             ..TrackEvent::default()
         };
-        for (at, event) in [(from, begin), (to, end)] {
-            self.packet(TracePacket {
-                timestamp: Some(at),
-                track_event: Some(event),
-                ..TracePacket::default()
-            });
-        }
+        self.packet(TracePacket {
+            timestamp: Some(to),
+            track_event: Some(end),
+            ..TracePacket::default()
+        });
     }
 
     fn track(&mut self, descriptor: TrackDescriptor) {
@@ -275,6 +330,20 @@ impl Writer<'_> {
         };
         prost::encoding::message::encode(1, &packet, &mut self.bytes);
     }
+}
+
+/// The number of a word, and the word itself if the number is new.
+fn number(known: &mut FxHashMap<String, u64>, word: &str) -> (u64, Option<Word>) {
+    if let Some(number) = known.get(word) {
+        return (*number, None);
+    }
+    let number = known.len() as u64 + 1;
+    known.insert(word.to_owned(), number);
+    let new = Word {
+        iid: Some(number),
+        name: Some(word.to_owned()),
+    };
+    (number, Some(new))
 }
 
 /// `lwp 12 name`.

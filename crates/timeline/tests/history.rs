@@ -14,7 +14,7 @@ use lwp_kernel::life::Start;
 use lwp_kernel::run::Ret;
 use lwp_sim::{Sim, User, seeds};
 use lwp_timeline::history::{State, Why};
-use lwp_timeline::perfetto::{self, SLICE_BEGIN, SLICE_END, Trace};
+use lwp_timeline::perfetto::{self, HAS_NUMBERS, SLICE_BEGIN, SLICE_END, Trace};
 use lwp_timeline::{History, Program, Recorder};
 use proptest::prelude::*;
 use prost::Message;
@@ -366,14 +366,18 @@ fn perfetto_reads_what_was_written() {
     // Slices of a track begin and end in turns.
     let mut open: HashMap<u64, &str> = HashMap::new();
     let mut slices = Vec::new();
+    let mut words = HashMap::new();
     for packet in &trace.packet {
+        let new = packet.interned_data.iter().flat_map(|it| &it.event_names);
+        words.extend(new.map(|it| (it.iid, it.name.as_deref().unwrap())));
         let Some(event) = &packet.track_event else {
             continue;
         };
         let track = event.track_uuid.unwrap();
         match event.r#type {
             Some(SLICE_BEGIN) => {
-                let name = event.name.as_deref().unwrap();
+                assert_eq!(packet.sequence_flags, Some(HAS_NUMBERS));
+                let name = words[&event.name_iid];
                 assert_eq!(
                     open.insert(track, name),
                     None,
