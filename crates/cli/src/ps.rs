@@ -48,8 +48,8 @@ pub(crate) fn cells(snapshot: &Snapshot, row: &Row) -> [String; COLUMNS.len()] {
     let part = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), span);
     let or_none = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
     let wchan = match (&row.wchan, row.waits_for) {
-        (Some(wchan), Some(lid)) => format!("{wchan} {lid}"),
-        (Some(wchan), None) => wchan.clone(),
+        (Some(wchan), Some(lid @ 1..)) => format!("{wchan} {lid}"),
+        (Some(wchan), _) => wchan.clone(),
         (None, _) => "-".to_owned(),
     };
     let command = Path::new(&snapshot.program).file_name().unwrap_or_default();

@@ -46,7 +46,7 @@ pub(crate) struct Row {
     pub(crate) state: String,
     /// The wait message, if it sleeps.
     pub(crate) wchan: Option<String>,
-    /// The LWP it waits for, if it is in `_lwp_wait(2)` for a certain one.
+    /// The LWP it waits for, if it is in `_lwp_wait(2)`; 0 for any.
     pub(crate) waits_for: Option<i32>,
     /// For how long it has been running, or not been running.
     pub(crate) since: Option<u64>,
@@ -108,7 +108,10 @@ impl Row {
             name: String::from_utf8_lossy(&info.name).into_owned(),
             state: letter(info).to_owned(),
             wchan: info.wait.map(|wait| wait.wmesg.to_owned()),
-            waits_for: info.wait.and_then(|wait| wait.on).map(LwpId::raw),
+            waits_for: info
+                .wait
+                .and_then(|wait| wait.on)
+                .map(|lid| lid.map_or(0, LwpId::raw)),
             since: info.since.map(nanos),
             vcpu: info.cpu,
             priority: USER_PRIORITY,

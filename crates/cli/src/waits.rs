@@ -72,8 +72,8 @@ fn doing(snapshot: &Snapshot, row: &Row) -> String {
             };
             format!("has been parked{since}; {by}")
         }
+        (_, Some(_), Some(0)) => format!("has been waiting{since} for any LWP to exit"),
         (_, Some(_), Some(lid)) => format!("has been waiting{since} for {} to exit", called(lid)),
-        (_, Some("lwpwait"), None) => format!("has been waiting{since} for any LWP to exit"),
         (_, Some(wchan), None) => format!("has been asleep{since} in \"{wchan}\""),
         (_, None, _) => format!("is in state {}", row.state),
     }

@@ -17,6 +17,9 @@ use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::signal::{SigSet, Signo};
 
+/// The wait message of those who wait for another LWP to exit, or to suspend itself.
+const LWP_WAIT: &str = "lwpwait";
+
 /// A process at one moment, but for what its LWPs change meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcInfo {
@@ -74,8 +77,8 @@ pub struct LwpInfo {
 pub struct Waiting {
     /// The wait message: `l_wmesg`.
     pub wmesg: &'static str,
-    /// In `_lwp_wait(2)`, for this LWP; else, for any.
-    pub on: Option<LwpId>,
+    /// It is inside `_lwp_wait(2)`, for this LWP, or (`None` in `Some`) for any.
+    pub on: Option<Option<LwpId>>,
 }
 
 impl LwpInfo {
@@ -90,7 +93,7 @@ impl LwpInfo {
             stat: st.stat,
             wait: st.asleep.map(|_| Waiting {
                 wmesg: st.wmesg,
-                on: st.waiting_for.flatten(),
+                on: st.waiting_for,
             }),
             interruptible: st.asleep.is_some() && st.interruptible,
             suspended: st.stat == LwpStat::Suspended || lwp.flags().contains(LwpFlags::WSUSPEND),
@@ -143,7 +146,7 @@ impl Kernel {
         }
     }
 
-    /// Whether every LWP waits for another in a park, `_lwp_wait` or a suspension, with no time-out pending and no
+    /// Whether every LWP waits for another in a park, `_lwp_wait`, `_lwp_suspend` or a suspension, with no time-out pending and no
     /// handler that a signal from outside could run.
     fn is_deadlocked(&self) -> bool {
         if self.callouts.next().is_some() {
@@ -153,7 +156,7 @@ impl Kernel {
         let waits_for_lwp = |lwp: &Lwp| {
             let st = lwp.lock();
             match st.stat {
-                LwpStat::Sleep => st.asleep == Some(SyncObj::Park) || st.waiting_for.is_some(),
+                LwpStat::Sleep => st.asleep == Some(SyncObj::Park) || st.wmesg == LWP_WAIT,
                 LwpStat::Suspended | LwpStat::Zomb => true,
                 _ => false,
             }
