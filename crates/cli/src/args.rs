@@ -456,6 +456,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_goes_on_where_it_was() {
+        let words = [
+            "lwp", "trace", "--to-fd", "16320", "-c", "-e", "!read", "--stats",
+        ];
+        let wanted = Wanted::again(&words.map(Into::into));
+        let tracing = wanted.tracing.unwrap();
+        assert!(wanted.stats && tracing.summary);
+        assert_eq!(tracing.to_fd, Some(16320));
+        assert!(!tracing.filter.unwrap().has(lwp_abi::nr::SYS_READ));
+    }
+
+    #[test]
     fn a_variable_replaces_its_namesake_only() {
         let mut all = vec![b"A=1".to_vec(), b"AB=2".to_vec()];
         run(&["--env", "A=3", "prog"]).program.env[0].put_into(&mut all);
