@@ -171,7 +171,7 @@ fn wakers(sums: &Sums, named: impl Fn(LwpId) -> String) -> Vec<String> {
     listed
         .map(|(&lid, &(count, all))| {
             format!(
-                "{}: others were parked for {} because of it, and {count} times until it woke them",
+                "{}: others were parked for {} because of it; it ended {count} parks",
                 named(lid),
                 short(all)
             )
@@ -234,7 +234,7 @@ mod tests {
             "lwp:     at         0x401000: 1\n",
             "lwp: time           1.0 s on 2 vcpus: guest 25.0 %, kernel 0.0 %, idle 75.0 %\n",
             "lwp: woken, late by < 8.0 us            7 ########################################\n",
-            "lwp: waited for     LWP 5: others were parked for 3.0 ms because of it, and 2 times until it woke them\n\
+            "lwp: waited for     LWP 5: others were parked for 3.0 ms because of it; it ended 2 parks\n\
              lwp: waited for     LWP 4: others were parked for 1.0 ms",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
