@@ -293,7 +293,7 @@ pub(crate) struct Tracing {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Print a table when the program ends: how often each call was made, how long it took
+    /// Print a table when the program ends: how often, how long
     #[arg(short = 'c', long)]
     pub(crate) summary: bool,
 
@@ -302,11 +302,17 @@ pub(crate) struct Tracing {
     /// `json` is an object in each line: pid, lid, name; call, args, result or errno, start and duration in
     /// nanoseconds, trapped (it came by the slow road); or event, value, at. With -c, an object for each process:
     /// pid, calls.
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_default_value = true
+    )]
     pub(crate) format: Format,
 
     /// How many bytes of a string are shown
-    #[arg(short, long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", default_value = "32", hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) strings: u16,
 
     /// Where the image before has written, for the one that follows it
@@ -530,6 +536,18 @@ mod tests {
             let words = ["lwp", "run", "--timeline", name, "prog"];
             assert!(Cli::try_parse_from(words).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_trace_goes_on_where_it_was() {
+        let words = [
+            "lwp", "trace", "--to-fd", "16320", "-c", "-e", "!read", "--stats",
+        ];
+        let wanted = Wanted::again(&words.map(Into::into));
+        let tracing = wanted.tracing.unwrap();
+        assert!(wanted.stats && tracing.summary);
+        assert_eq!(tracing.to_fd, Some(16320));
+        assert!(!tracing.filter.unwrap().has(lwp_abi::nr::SYS_READ));
     }
 
     #[test]

@@ -18,7 +18,7 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Ours end here at the latest.
 const CEILING: u64 = 1 << 14;
@@ -37,6 +37,8 @@ static LIMITS: OnceLock<Limits> = OnceLock::new();
 
 /// A bit for each number that is the guest's.
 static GUESTS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+/// Of the runner's own numbers, those that were open from the start and that nobody has taken over.
+static LEFT_OPEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 const WORDS: usize = 1 << 8;
 const _: () = assert!((WORDS as u64) << 6 == CEILING);
 
@@ -82,8 +84,8 @@ pub(crate) fn give(fd: OwnedFd) -> Result<i32, OwnedFd> {
     Ok(number)
 }
 
-/// Makes every descriptor that is open now, and has a number that the guest can have, the guest's. To be
-/// called once, before the runner has any there.
+/// Makes every descriptor that is open now, and has a number that the guest can have, the guest's; those with
+/// numbers of the runner's own are there for [`inherit`]. To be called once, before the runner has any itself.
 pub fn give_inherited() {
     let names = std::fs::read_dir("/proc/self/fd");
     let numbers: Vec<i32> = match names {
@@ -92,12 +94,14 @@ pub fn give_inherited() {
             .filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok())
             .collect(),
         // No procfs: ask for each.
-        Err(_) => (0..own_descriptors().start).collect(),
+        Err(_) => (0..own_descriptors().end).collect(),
     };
     for fd in numbers {
         // SAFETY: asks, by number.
         let is_open = unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
-        if is_open {
+        if is_open && own_descriptors().contains(&fd) {
+            left_open().push(fd);
+        } else if is_open {
             mark(fd);
         }
     }
@@ -176,14 +180,21 @@ pub fn keep(fd: OwnedFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(moved) }
 }
 
-/// Takes over a descriptor that the image before has kept, and left open for this one. `None` if there is none
-/// of this number among the runner's own.
+/// Takes over a descriptor that the image before has kept, and left open for this one. `None` if there was none of
+/// this number among the runner's own when the process was started, or it has been taken over.
 pub fn inherit(fd: i32) -> Option<OwnedFd> {
-    // SAFETY: changes a flag, by number.
-    let is_open = own_descriptors().contains(&fd)
-        && unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } >= 0;
-    // SAFETY: open, and only the image before has known it.
-    is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    let mut left = left_open();
+    let at = left.iter().position(|&each| each == fd)?;
+    left.swap_remove(at);
+    // SAFETY: open since before the runner had any itself, and taken out of the list: nobody else owns it.
+    let taken = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: changes a flag of a descriptor of ours.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    Some(taken)
+}
+
+fn left_open() -> MutexGuard<'static, Vec<i32>> {
+    LEFT_OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Closes a descriptor of ours.

@@ -98,18 +98,12 @@ impl Tracer {
         pid: i32,
         options: Options,
     ) -> Self {
-        let has_several = options.is_child;
+        let state = State::new(pid, options.is_child);
         Self {
             memory,
             options,
             lines: Lines::new(sink),
-            state: Mutex::new(State {
-                pid,
-                has_several,
-                lwps: HashMap::new(),
-                open_line: None,
-                summary: Summary::default(),
-            }),
+            state: Mutex::new(state),
         }
     }
 
@@ -315,59 +309,49 @@ impl Tracer {
         self.lines.append(&text);
     }
 
-    /// What is told with locks held: nothing here waits.
-    fn aside(&self, event: &Event) {
-        let mut state = self.lock();
-        let of_lwps = self.options.filter.has(nr::SYS_LWP_CREATE);
-        match event.what {
-            What::SwitchOut {
-                state: LwpState::Sleep,
-            } if self.is_text() => self.sleep(&mut state, event),
-            What::Name(name) => {
-                let len = name
-                    .iter()
-                    .position(|&byte| byte == 0)
-                    .unwrap_or(name.len());
-                state.thread(event).name = String::from_utf8_lossy(&name[..len])
-                    .escape_default()
-                    .to_string();
-            }
-            What::Create { .. } => {
-                // Another may have had the number before.
-                *state.thread(event) = Thread::default();
-                let Some(by) = event.by.filter(|_| of_lwps) else {
-                    return;
-                };
-                let words = format!("+++ created by {by} +++");
-                self.note(&mut state, event, &words, ("create", &by.to_string()));
-            }
-            What::Exit => {
-                if of_lwps {
-                    self.note(&mut state, event, "+++ LWP exited +++", ("exit", ""));
-                }
-                state.lwps.remove(&event.lid.raw());
-            }
-            What::Take { signo } => self.signal(&mut state, event, signo),
-            What::Fault { trapno, addr } => {
-                let words = format!("--- fault: trap {trapno} at {addr:#x} ---");
-                self.note(&mut state, event, &words, ("fault", &format!("{addr:#x}")));
-            }
-            What::Forked => {
-                self.lines.forget();
-                state.pid = event.lid.raw();
-                state.lwps.clear();
-                state.open_line = None;
-                state.summary = Summary::default();
-            }
-            _ => return,
-        }
-        drop(state);
+    /// Something that is told with locks of the kernel's held: nothing waits.
+    fn aside(&self, tell: impl FnOnce(&mut State)) {
+        tell(&mut self.lock());
         self.lines.flush(Patience::GoesOn);
+    }
+
+    /// Whether LWPs that come and go are shown.
+    fn shows_lwps(&self) -> bool {
+        self.options.filter.has(nr::SYS_LWP_CREATE)
+    }
+
+    fn created(&self, state: &mut State, event: &Event) {
+        // Another may have had the number before.
+        *state.thread(event) = Thread::default();
+        if let Some(by) = event.by.filter(|_| self.shows_lwps()) {
+            let words = format!("+++ created by {by} +++");
+            self.note(state, event, &words, ("create", &by.to_string()));
+        }
+    }
+
+    fn exited(&self, state: &mut State, event: &Event) {
+        // A call that was to end the process, or to execute another program: one that came first does that.
+        self.end_call(state, event, &Shown::default(), Ok(()));
+        if self.shows_lwps() {
+            self.note(state, event, "+++ LWP exited +++", ("exit", ""));
+        }
+        state.lwps.remove(&event.lid.raw());
     }
 
     fn signal(&self, state: &mut State, event: &Event, signo: Signo) {
         let words = format!("--- {signo} ---");
         self.note(state, event, &words, ("signal", signo.name()));
+    }
+
+    fn fault(&self, state: &mut State, event: &Event, trapno: u32, addr: u64) {
+        let words = format!("--- fault: trap {trapno} at {addr:#x} ---");
+        self.note(state, event, &words, ("fault", &format!("{addr:#x}")));
+    }
+
+    /// In the child: all that is known is the parent's.
+    fn forked(&self, state: &mut State, event: &Event) {
+        self.lines.forget();
+        *state = State::new(event.lid.raw(), true);
     }
 }
 
@@ -386,12 +370,40 @@ impl Listener for Tracer {
             What::Leave { result } => self.leave(event, result),
             What::Exec { is_ours } => self.exec(event, is_ours),
             What::End { with } => self.end(event, with),
-            _ => self.aside(event),
+            What::SwitchOut {
+                state: LwpState::Sleep,
+            } if self.is_text() => self.aside(|state| self.sleep(state, event)),
+            What::Create { .. } => self.aside(|state| self.created(state, event)),
+            What::Exit => self.aside(|state| self.exited(state, event)),
+            What::Name(name) => self.lock().thread(event).name = shown_name(&name),
+            What::Take { signo } => self.aside(|state| self.signal(state, event, signo)),
+            What::Fault { trapno, addr } => {
+                self.aside(|state| self.fault(state, event, trapno, addr));
+            }
+            What::Forked => self.forked(&mut self.lock(), event),
+            _ => {}
         }
     }
 }
 
+/// A name as it can stand in a line.
+fn shown_name(name: &[u8]) -> String {
+    let len = name.iter().position(|&byte| byte == 0);
+    let name = &name[..len.unwrap_or(name.len())];
+    name.escape_ascii().to_string()
+}
+
 impl State {
+    fn new(pid: i32, has_several: bool) -> Self {
+        Self {
+            pid,
+            has_several,
+            lwps: HashMap::new(),
+            open_line: None,
+            summary: Summary::default(),
+        }
+    }
+
     fn thread(&mut self, event: &Event) -> &mut Thread {
         self.lwps.entry(event.lid.raw()).or_default()
     }

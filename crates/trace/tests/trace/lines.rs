@@ -237,6 +237,18 @@ fn an_execve_is_shown_before_the_next_image_takes_over() {
 }
 
 #[test]
+fn a_call_that_ends_with_its_lwp_has_its_line() {
+    let mut desk = Desk::new(text());
+    // Another LWP's exit came first.
+    desk.enter(SECOND, nr::SYS_EXECVE, 0);
+    desk.tell(SECOND, What::Exit);
+    assert_eq!(
+        desk.text(),
+        "[8] execve(NULL, NULL, NULL) = ?\n[8] +++ LWP exited +++\n"
+    );
+}
+
+#[test]
 fn only_what_is_wanted_is_shown() {
     let mut desk = Desk::new(Options {
         filter: "desc,!close".parse().unwrap(),
