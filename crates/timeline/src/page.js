@@ -554,7 +554,7 @@ function hover(event) {
 function fillHead() {
   document.title = `${h.words} · lwp timeline`;
   el("words").textContent = el("words").title = h.words;
-  el("about").textContent = `pid ${h.pid} · ${h.vcpus} vcpu${h.vcpus === 1 ? "" : "s"} · ${shortText(h.duration)}`;
+  el("about").textContent = `pid ${h.pid} · ${h.vcpus} vcpu${h.vcpus === 1 ? "" : "s"} · ${shortText(h.duration)}${h.dropped > 0 ? ", the beginning of the run" : ""}`;
   const add = (name, label, value) => {
     const box = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd");
     dt.textContent = label;
