@@ -545,7 +545,7 @@ mod tests {
         ];
         let wanted = Wanted::again(&words.map(Into::into));
         let tracing = wanted.tracing.unwrap();
-        assert!(wanted.stats && tracing.summary);
+        assert!(wanted.watch.stats && tracing.summary);
         assert_eq!(tracing.to_fd, Some(16320));
         assert!(!tracing.filter.unwrap().has(lwp_abi::nr::SYS_READ));
     }
