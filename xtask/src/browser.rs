@@ -60,7 +60,9 @@ impl Browser {
             .args(OPTIONS)
             .arg(format!("--user-data-dir={}", profile.display()))
             .env("LD_LIBRARY_PATH", directory.join("lib"))
-            .env("FONTCONFIG_FILE", directory.join("fonts.conf"));
+            .env("FONTCONFIG_FILE", directory.join("fonts.conf"))
+            // Where the cache of fonts comes to lie.
+            .current_dir(&directory);
         let mut chromium = start(shell.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let (Some(to), Some(from)) = (chromium.stdin.take(), chromium.stdout.take()) else {
             return Err("Chromium has no pipes".to_owned());
