@@ -1,6 +1,6 @@
 //! A baton that goes round: each LWP parks until it has the baton, and hands it on by unparking the next.
 //!
-//! Arguments: LWPs (100), rounds (10). For the views: as many LWPs and events as are wanted, and each wake-up is
+//! Arguments: LWPs (100), rounds (10), `wait` (to the end of standard input, before its own). For the views: as many LWPs and events as are wanted, and each wake-up is
 //! known beforehand. No unpark may be lost: a lost one shows as a program that does not end, which the watchdog
 //! ends.
 
@@ -46,6 +46,9 @@ fn main(args: Args) -> i32 {
     let ended = ended.count();
     if ended == count {
         say!("ok relay {rounds} rounds of {count} LWPs");
+        if args.arg(3) == "wait" {
+            while matches!(rt::process::read(0, &mut [0]), Ok(read) if read != 0) {}
+        }
         0
     } else {
         say!("FAIL relay {ended} of {count} LWPs have ended");

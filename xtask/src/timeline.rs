@@ -7,11 +7,12 @@
 use crate::browser::Browser;
 use crate::project::Project;
 use crate::report::Report;
-use crate::run::run;
+use crate::run::{run, start};
 use crate::runner::Runner;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Many times what the longest takes.
@@ -45,6 +46,9 @@ pub(crate) fn suite(project: &Project, report: &mut Report) {
         find(&mut browser)
     });
     report.check("no network is asked for", || offline(&mut browser));
+    report.check("ps, trace -c, --stats and the page agree", || {
+        all_agree(project, &mut browser)
+    });
 }
 
 /// Makes docs/timeline.png.
@@ -197,11 +201,16 @@ struct Guest {
 }
 
 impl Guest {
-    /// Runs the guest called `name` to its good end.
-    fn run(project: &Project, name: &str, args: &[&str]) -> Result<Self, String> {
+    /// Where the guest called `name` is.
+    fn find(project: &Project, name: &str) -> Result<PathBuf, String> {
         let guests = project.guests()?;
         let found = guests.into_iter().find(|guest| guest.ends_with(name));
-        let guest = found.ok_or_else(|| format!("there is no guest called {name}"))?;
+        found.ok_or_else(|| format!("there is no guest called {name}"))
+    }
+
+    /// Runs the guest called `name` to its good end.
+    fn run(project: &Project, name: &str, args: &[&str]) -> Result<Self, String> {
+        let guest = Self::find(project, name)?;
         let directory = project.target("timeline");
         let made = std::fs::create_dir_all(&directory);
         made.map_err(|why| format!("{}: {why}", directory.display()))?;
@@ -231,6 +240,65 @@ impl Guest {
             None => Ok(()),
             Some((name, count)) => Err(format!("{name} {count} in --stats, {page:?} in the page")),
         }
+    }
+}
+
+/// One run with every view, looked at by `lwp ps` when all but its end is over.
+fn all_agree(project: &Project, browser: &mut Browser) -> Result<(), String> {
+    let directory = project.target("timeline");
+    let lwp = project.lwp()?;
+    let [page, counted] = ["all.html", "all.json"].map(|name| directory.join(name));
+    let mut command = Command::new(&lwp);
+    command
+        .args(["trace", "-c", "-f", "json", "--vcpus", "2", "--stats"])
+        .arg("-o")
+        .args([&counted, Path::new("--timeline"), &page])
+        .arg(Guest::find(project, "relay")?)
+        .args(["50", "20", "wait"]);
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = start(pipes.stderr(Stdio::piped()))?;
+    let seen = sleeping(&lwp, child.id());
+    drop(child.stdin.take());
+    let output = child.wait_with_output().map_err(|why| why.to_string())?;
+    let (seen, stats) = (seen?, String::from_utf8_lossy(&output.stderr));
+    let wanted = from_stats(&stats)?;
+    let of = |name: &str| wanted.get(name).copied().unwrap_or(0);
+    let field = |name: &str| seen[name].as_u64().unwrap_or(0);
+    let exact = |what: &str, is: u64, wanted: u64| {
+        expect(is == wanted, || {
+            format!("{what}: {is}, not {wanted}\n{stats}")
+        })
+    };
+    exact("LWPs in ps", field("created"), of("lwps"))?;
+    // After that the first LWP has come back from its read.
+    exact("switches in ps", field("switches") + 1, of("switches"))?;
+    let counted = std::fs::read(&counted).map_err(|why| why.to_string())?;
+    let counted: Value = serde_json::from_slice(&counted).map_err(|why| why.to_string())?;
+    let rows = counted["calls"].as_array().into_iter().flatten();
+    let calls = rows.filter_map(|row| row["count"].as_u64()).sum();
+    exact("calls in trace -c", calls, of("calls"))?;
+    browser.open(&page)?;
+    let stats = stats.into_owned();
+    Guest { page, stats }.agrees(browser)
+}
+
+/// What `lwp ps` says of the process once its first LWP sleeps in a read, with all others gone.
+fn sleeping(lwp: &Path, pid: u32) -> Result<Value, String> {
+    let start = Instant::now();
+    loop {
+        let asked = Command::new(lwp)
+            .args(["ps", "--json", &pid.to_string()])
+            .output()
+            .map_err(|why| why.to_string())?;
+        // It fails until the guest listens.
+        let seen: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
+        let lwps = &seen[0]["lwps"];
+        if lwps[1].is_null() && lwps[0]["wchan"] == "pipe_rd" {
+            return Ok(seen[0].clone());
+        }
+        expect(start.elapsed() < LIMIT, || {
+            format!("it does not come to its read: {seen}")
+        })?;
     }
 }
 
