@@ -14,6 +14,7 @@ mod errors;
 mod hostile;
 mod install;
 mod options;
+mod ps;
 mod run;
 mod status;
 mod timeline;
