@@ -9,7 +9,7 @@ use std::io::Read;
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Stdio};
+use std::process::{self, Child, Command, Output, Stdio};
 
 /// A private directory for sockets: not where tests have theirs, since a socket's path has to be short.
 struct Runtime(PathBuf);
@@ -61,7 +61,7 @@ fn reader(name: &str, runtime: &Path, command: &str) -> Child {
     child
 }
 
-fn ps(runtime: &Path, args: &[&str]) -> std::process::Output {
+fn ps(runtime: &Path, args: &[&str]) -> Output {
     output(beside(lwp(), runtime).arg("ps").args(args))
 }
 
