@@ -119,7 +119,7 @@ impl FastCalls for Alone<'_> {
             return FastEnd::Slow;
         };
         kernel.fast_call(self.lwp, call, regs, |lid| {
-            kernel.fast_unpark(self.cpu, lid, self.lwp.lid())
+            kernel.fast_unpark(self.cpu, lid, self.lwp)
         })
     }
 }
@@ -140,7 +140,7 @@ impl FastCalls for Passing<'_> {
                 Some(result) => done(cx, result),
             },
             Some(call) => kernel.fast_call(&self.lwp, call, regs, |lid| {
-                kernel.fast_unpark(self.cpu, lid, self.lwp.lid())
+                kernel.fast_unpark(self.cpu, lid, &self.lwp)
             }),
         }
     }
@@ -192,7 +192,7 @@ impl<'a> Passing<'a> {
                 return Some(Ok(()));
             }
         }
-        self.kernel.fast_unpark(self.cpu, lid, by)
+        self.kernel.fast_unpark(self.cpu, lid, &self.lwp)
     }
 
     /// A park that finds no wake-up pending, after an unpark of the LWP called `unpark`, if that is not 0.
@@ -318,7 +318,7 @@ fn take_in_hand(lwp: &Lwp, cpu: CpuId, by: LwpId) -> Option<Box<UserCtx>> {
     }
     st.asleep = None;
     st.interruptible = false;
-    st.unparked_by = Some(by);
+    st.unparked_by = by;
     lwp.set_since(NOT_YET);
     st.set_on(cpu);
     st.user.take()
@@ -376,7 +376,7 @@ impl Kernel {
     }
 
     /// [`Kernel::unpark`], unless waking the LWP takes more than a place in the run queue of `cpu`.
-    fn fast_unpark(&self, cpu: CpuId, lid: i32, by: LwpId) -> Option<Result<(), Errno>> {
+    fn fast_unpark(&self, cpu: CpuId, lid: i32, by: &Lwp) -> Option<Result<(), Errno>> {
         let found = self.lids.with(lid, |lwp| {
             let mut st = lwp.lock();
             match st.stat {
@@ -387,17 +387,16 @@ impl Kernel {
                     }
                     st.asleep = None;
                     st.interruptible = false;
-                    st.unparked_by = Some(by);
+                    st.unparked_by = by.lid();
                     if st.stat == LwpStat::Sleep {
                         st.stat = LwpStat::Run;
                     }
                 }
                 LwpStat::Zomb | LwpStat::Idl => return Some(Err(Errno::ESRCH)),
+                _ if lwp.flags().contains(LwpFlags::UNPARKED) => {}
                 _ => {
-                    st.unparked_by = Some(by);
-                    if !lwp.flags().contains(LwpFlags::UNPARKED) {
-                        lwp.set_flags(LwpFlags::UNPARKED);
-                    }
+                    st.unparked_by = by.lid();
+                    lwp.set_flags(LwpFlags::UNPARKED);
                 }
             }
             Some(Ok(()))

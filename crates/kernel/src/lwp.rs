@@ -117,8 +117,8 @@ pub struct LwpSt {
     pub pctr: u32,
     /// How often it was switched onto a vcpu.
     pub switches: u32,
-    /// Who unparked it last.
-    pub unparked_by: Option<LwpId>,
+    /// Who unparked it last; 0 for nobody.
+    pub unparked_by: LwpId,
     /// CPU time used up to the last switch away, in the machine's stamps; see [`Kernel::cpu_time`].
     pub cpu_time: u64,
     /// The user-mode state of an LWP that sleeps, or has slept, in a park without a limit ([`Ctx`]).
@@ -199,7 +199,7 @@ impl Lwp {
                     lwpctl: 0,
                     pctr: 0,
                     switches: 0,
-                    unparked_by: None,
+                    unparked_by: LwpId::new(0),
                     cpu_time: 0,
                     user: None,
                     trap: None,

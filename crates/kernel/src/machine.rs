@@ -66,8 +66,9 @@ pub trait UserMode {
     /// The FP state of `cx` as NetBSD shows it. Leaves the state as it is.
     fn fpu_image(&self, cx: &mut UserCtx) -> Fxsave;
 
-    /// Replaces the FP state of `cx` by `image`, upper halves cleared; reserved MXCSR bits are dropped.
-    fn fpu_install(&self, cx: &mut UserCtx, image: &Fxsave);
+    /// Replaces the FP state of `cx` by `image`, in FXSAVE's form, upper halves cleared; reserved MXCSR bits are
+    /// dropped.
+    fn fpu_install(&self, cx: &mut UserCtx, image: &[u8; 512]);
 
     /// The FP state of `cx`, upper halves included, for a new LWP.
     fn fpu_clone(&self, cx: &mut UserCtx) -> Fpu;

@@ -140,7 +140,7 @@ impl Kernel {
         match st.stat {
             _ if st.asleep == Some(SyncObj::Park) => {
                 self.tell(lwp, || What::Unpark { is_kept: false });
-                st.unparked_by = Some(by);
+                st.unparked_by = by;
                 st.asleep = None;
                 st.interruptible = false;
                 if st.stat != LwpStat::Sleep {
@@ -157,7 +157,7 @@ impl Kernel {
             LwpStat::Zomb | LwpStat::Idl => Unparked::Nobody,
             _ => {
                 lwp.set_flags(LwpFlags::UNPARKED);
-                st.unparked_by = Some(by);
+                st.unparked_by = by;
                 self.tell(lwp, || What::Unpark { is_kept: true });
                 Unparked::Done
             }

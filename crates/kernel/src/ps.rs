@@ -106,7 +106,7 @@ impl LwpInfo {
             cpu_time: kernel.cpu_time(lwp, st),
             user_time: kernel.has_listener().then(|| stamped(lwp.user_time())),
             pending: st.sigpend.set(),
-            unparked_by: st.unparked_by,
+            unparked_by: Some(st.unparked_by).filter(|lid| lid.raw() != 0),
         }
     }
 }

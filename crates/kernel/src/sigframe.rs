@@ -90,7 +90,7 @@ impl CurLwp {
         self.kernel.machine.copyout(frame.as_bytes(), at)?;
         self.keep_uppers(at);
         let kernel = &self.kernel;
-        kernel.machine.fpu_install(&mut self.ctx, &initial_fxsave());
+        kernel.machine.fpu_install(&mut self.ctx, &initial_fxsave().0);
         let regs = &mut self.ctx.regs;
         regs.rip = act.handler;
         regs.rsp = at;
@@ -177,8 +177,8 @@ impl CurLwp {
     pub(crate) fn set_fp_and_tls(&mut self, uc: &Ucontext) {
         let flags = uc.flags();
         if flags.contains(UcFlags::FPU) {
-            let image = Fxsave(uc.uc_mcontext.fpregs.fxsave);
-            self.kernel.machine.fpu_install(&mut self.ctx, &image);
+            let image = &uc.uc_mcontext.fpregs.fxsave;
+            self.kernel.machine.fpu_install(&mut self.ctx, image);
         }
         if flags.contains(UcFlags::TLSBASE) {
             // A base that is no user address is kept as the private pointer only.

@@ -284,8 +284,8 @@ pub(crate) fn image(cx: &UserCtx) -> Fxsave {
 }
 
 /// Gives `cx` the state of `image`, upper halves zero.
-pub(crate) fn install(cx: &mut UserCtx, image: &Fxsave) {
-    let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| image.0[at + i]));
+pub(crate) fn install(cx: &mut UserCtx, image: &[u8; 512]) {
+    let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| image[at + i]));
     cx.fpu.live = false;
     cx.fpu.mxcsr = word(MXCSR_AT.start) & features().mxcsr_mask;
     for (to, from) in cx
@@ -293,15 +293,15 @@ pub(crate) fn install(cx: &mut UserCtx, image: &Fxsave) {
         .xmm
         .as_flattened_mut()
         .iter_mut()
-        .zip(image.0[XMM_AT].chunks_exact(8))
+        .zip(image[XMM_AT].chunks_exact(8))
     {
         *to = u64::from_le_bytes(core::array::from_fn(|i| from[i]));
     }
-    cx.fpu.fcw = u16::from_le_bytes([image.0[0], image.0[1]]);
-    cx.fpu.ext = (!is_x87_empty(&image.0)).then(|| {
+    cx.fpu.fcw = u16::from_le_bytes([image[0], image[1]]);
+    cx.fpu.ext = (!is_x87_empty(image)).then(|| {
         let mut area = new_area();
-        area.bytes[..MXCSR_AT.start].copy_from_slice(&image.0[..MXCSR_AT.start]);
-        area.bytes[32..XMM_AT.start].copy_from_slice(&image.0[32..XMM_AT.start]);
+        area.bytes[..MXCSR_AT.start].copy_from_slice(&image[..MXCSR_AT.start]);
+        area.bytes[32..XMM_AT.start].copy_from_slice(&image[32..XMM_AT.start]);
         set_header(&mut area, X87);
         area
     });
@@ -463,7 +463,7 @@ mod tests {
         let mut image = Fxsave(core::array::from_fn(|i| u8::try_from(i * 7 % 256).unwrap()));
         image.0[416..].fill(0);
         image.0[28..32].copy_from_slice(&features().mxcsr_mask.to_le_bytes());
-        install(&mut cx, &image);
+        install(&mut cx, &image.0);
         let mxcsr = u32::from_le_bytes(core::array::from_fn(|i| image.0[24 + i]));
         image.0[24..28].copy_from_slice(&(mxcsr & features().mxcsr_mask).to_le_bytes());
         assert_eq!(super::image(&cx), image);
@@ -507,7 +507,7 @@ mod tests {
         cx.fpu.ext = Some(area);
         load(&mut cx);
         let kept = uppers(&mut cx).expect("uppers are not zero");
-        install(&mut cx, &image(&UserCtx::default()));
+        install(&mut cx, &image(&UserCtx::default()).0);
         load(&mut cx);
         assert_eq!(uppers(&mut cx).map(|_| ()), None);
         set_uppers(&mut cx, &kept);

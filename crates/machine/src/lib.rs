@@ -366,7 +366,7 @@ impl UserMode for HostMachine {
         fpu::image(cx)
     }
 
-    fn fpu_install(&self, cx: &mut UserCtx, image: &Fxsave) {
+    fn fpu_install(&self, cx: &mut UserCtx, image: &[u8; 512]) {
         fpu::install(cx, image);
     }
 

@@ -463,10 +463,10 @@ fn an_image_of_the_guests_registers_shows_them_and_can_be_put_back() {
     let uppers = guest.machine.uppers(&mut cx).expect("they are not zero");
     // As for a signal handler: a clean state, a while of use, and back.
     let clean = guest.machine.fpu_image(&mut UserCtx::default());
-    guest.machine.fpu_install(&mut cx, &clean);
+    guest.machine.fpu_install(&mut cx, &clean.0);
     assert_eq!(guest.enter(&mut cx), Trap::Syscall);
     assert!(guest.machine.uppers(&mut cx).is_none());
-    guest.machine.fpu_install(&mut cx, &image);
+    guest.machine.fpu_install(&mut cx, &image.0);
     guest.machine.set_uppers(&mut cx, &uppers);
     assert_eq!(guest.enter(&mut cx), Trap::Syscall);
     assert_eq!(everything(&guest, &mut cx), everything(&guest, &mut start));

@@ -142,14 +142,14 @@ impl UserMode for SimMachine {
         Fxsave(image)
     }
 
-    fn fpu_install(&self, cx: &mut UserCtx, image: &Fxsave) {
+    fn fpu_install(&self, cx: &mut UserCtx, image: &[u8; 512]) {
         let word = |at: usize| {
             let mut bytes = [0; 8];
-            bytes.copy_from_slice(&image.0[at..at + 8]);
+            bytes.copy_from_slice(&image[at..at + 8]);
             u64::from_le_bytes(bytes)
         };
-        cx.fpu.fcw = u16::from_le_bytes([image.0[0], image.0[1]]);
-        cx.fpu.mxcsr = u32::from_le_bytes([image.0[24], image.0[25], image.0[26], image.0[27]]);
+        cx.fpu.fcw = u16::from_le_bytes([image[0], image[1]]);
+        cx.fpu.mxcsr = u32::from_le_bytes([image[24], image[25], image[26], image[27]]);
         for (index, half) in cx.fpu.xmm.as_flattened_mut().iter_mut().enumerate() {
             *half = word(160 + 8 * index);
         }
