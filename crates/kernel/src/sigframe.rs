@@ -90,7 +90,9 @@ impl CurLwp {
         self.kernel.machine.copyout(frame.as_bytes(), at)?;
         self.keep_uppers(at);
         let kernel = &self.kernel;
-        kernel.machine.fpu_install(&mut self.ctx, &initial_fxsave().0);
+        kernel
+            .machine
+            .fpu_install(&mut self.ctx, &initial_fxsave().0);
         let regs = &mut self.ctx.regs;
         regs.rip = act.handler;
         regs.rsp = at;

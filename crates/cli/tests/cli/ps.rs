@@ -65,6 +65,13 @@ fn ps(runtime: &Path, args: &[&str]) -> Output {
     output(beside(lwp(), runtime).arg("ps").args(args))
 }
 
+/// What is seen of a process; `None` if it is not among the guests. (There may be others.)
+fn seen(runtime: &Path, pid: &str) -> Option<Json> {
+    let all: Vec<Json> = serde_json::from_slice(&ps(runtime, &["--json"]).stdout).unwrap();
+    all.into_iter()
+        .find(|guest| guest["pid"].to_string() == pid)
+}
+
 /// Lets a [`reader`] come to its end.
 fn end(mut guest: Child) {
     drop(guest.stdin.take());
@@ -81,12 +88,9 @@ fn a_guest_is_there_while_it_runs_and_its_socket_no_longer() {
     let directory = fs::metadata(runtime.join("lwp")).unwrap().permissions();
     assert_eq!(directory.mode() & 0o777, 0o700);
 
-    let seen = ps(&runtime, &["--json"]);
-    let seen: Json = serde_json::from_slice(&seen.stdout).unwrap();
-    assert_eq!(seen.as_array().unwrap().len(), 1, "{seen}");
-    assert_eq!(seen[0]["pid"].to_string(), pid);
-    assert_eq!(seen[0]["lwps"][0]["lid"].to_string(), pid);
-    assert_eq!(seen[0]["created"], 1);
+    let seen = seen(&runtime, &pid).unwrap();
+    assert_eq!(seen["lwps"][0]["lid"].to_string(), pid);
+    assert_eq!(seen["created"], 1);
     let text = ps(&runtime, &[&pid]).stdout;
     let text = String::from_utf8(text).unwrap();
     let line = text.lines().nth(1).unwrap();
@@ -94,16 +98,15 @@ fn a_guest_is_there_while_it_runs_and_its_socket_no_longer() {
 
     end(guest);
     assert!(!socket.exists());
-    assert_eq!(ps(&runtime, &["--json"]).stdout, b"[]\n");
+    assert_eq!(self::seen(&runtime, &pid), None);
 }
 
 #[test]
 fn time_in_the_guest_is_known_where_somebody_listens() {
     let runtime = runtime("ps-traced");
     let guest = reader("ps-traced-guest", &runtime, "trace");
-    let seen = ps(&runtime, &["--json"]);
-    let seen: Json = serde_json::from_slice(&seen.stdout).unwrap();
-    let lwp = &seen[0]["lwps"][0];
+    let seen = seen(&runtime, &guest.id().to_string()).unwrap();
+    let lwp = &seen["lwps"][0];
     let field = |name: &str| lwp[name].as_u64().unwrap();
     assert_eq!(field("user") + field("kernel"), field("time"), "{lwp}");
     end(guest);
@@ -113,11 +116,12 @@ fn time_in_the_guest_is_known_where_somebody_listens() {
 fn what_was_killed_is_not_there_and_its_socket_goes() {
     let runtime = runtime("ps-killed");
     let mut guest = reader("ps-killed-guest", &runtime, "run");
-    let socket = runtime.join("lwp").join(guest.id().to_string());
+    let pid = guest.id().to_string();
+    let socket = runtime.join("lwp").join(&pid);
     guest.kill().unwrap();
     guest.wait().unwrap();
     assert!(socket.exists());
-    assert_eq!(ps(&runtime, &["--json"]).stdout, b"[]\n");
+    assert_eq!(seen(&runtime, &pid), None);
     assert!(!socket.exists());
 }
 
