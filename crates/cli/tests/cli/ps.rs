@@ -66,10 +66,9 @@ fn ps(runtime: &Path, args: &[&str]) -> Output {
 }
 
 /// What is seen of a process; `None` if it is not among the guests. (There may be others.)
-fn seen(runtime: &Path, pid: &str) -> Option<Json> {
+fn seen(runtime: &Path, pid: u32) -> Option<Json> {
     let all: Vec<Json> = serde_json::from_slice(&ps(runtime, &["--json"]).stdout).unwrap();
-    all.into_iter()
-        .find(|guest| guest["pid"].to_string() == pid)
+    all.into_iter().find(|guest| guest["pid"] == pid)
 }
 
 /// Lets a [`reader`] come to its end.
@@ -82,30 +81,30 @@ fn end(mut guest: Child) {
 fn a_guest_is_there_while_it_runs_and_its_socket_no_longer() {
     let runtime = runtime("ps-one");
     let guest = reader("ps-one-guest", &runtime, "run");
-    let pid = guest.id().to_string();
-    let socket = runtime.join("lwp").join(&pid);
+    let pid = guest.id();
+    let socket = runtime.join("lwp").join(pid.to_string());
     assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
     let directory = fs::metadata(runtime.join("lwp")).unwrap().permissions();
     assert_eq!(directory.mode() & 0o777, 0o700);
 
-    let seen = seen(&runtime, &pid).unwrap();
-    assert_eq!(seen["lwps"][0]["lid"].to_string(), pid);
+    let seen = seen(&runtime, pid).unwrap();
+    assert_eq!(seen["lwps"][0]["lid"], pid);
     assert_eq!(seen["created"], 1);
-    let text = ps(&runtime, &[&pid]).stdout;
+    let text = ps(&runtime, &[&pid.to_string()]).stdout;
     let text = String::from_utf8(text).unwrap();
     let line = text.lines().nth(1).unwrap();
     assert!(line.ends_with(" ps-one-guest"), "{text}");
 
     end(guest);
     assert!(!socket.exists());
-    assert_eq!(self::seen(&runtime, &pid), None);
+    assert_eq!(self::seen(&runtime, pid), None);
 }
 
 #[test]
 fn time_in_the_guest_is_known_where_somebody_listens() {
     let runtime = runtime("ps-traced");
     let guest = reader("ps-traced-guest", &runtime, "trace");
-    let seen = seen(&runtime, &guest.id().to_string()).unwrap();
+    let seen = seen(&runtime, guest.id()).unwrap();
     let lwp = &seen["lwps"][0];
     let field = |name: &str| lwp[name].as_u64().unwrap();
     assert_eq!(field("user") + field("kernel"), field("time"), "{lwp}");
@@ -116,12 +115,12 @@ fn time_in_the_guest_is_known_where_somebody_listens() {
 fn what_was_killed_is_not_there_and_its_socket_goes() {
     let runtime = runtime("ps-killed");
     let mut guest = reader("ps-killed-guest", &runtime, "run");
-    let pid = guest.id().to_string();
-    let socket = runtime.join("lwp").join(&pid);
+    let pid = guest.id();
+    let socket = runtime.join("lwp").join(pid.to_string());
     guest.kill().unwrap();
     guest.wait().unwrap();
     assert!(socket.exists());
-    assert_eq!(seen(&runtime, &pid), None);
+    assert_eq!(seen(&runtime, pid), None);
     assert!(!socket.exists());
 }
 
