@@ -11,7 +11,7 @@ use lwp_syscalls::Unix;
 use rustix::fs::{FileType, Mode};
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,36 +39,70 @@ pub(crate) fn serve(machine: &HostMachine, kernel: &Arc<Kernel>, sys: &Arc<Unix>
     machine.serve(directory, Box::new(answer));
 }
 
-/// The guests of this user that run now, by number; with `pid`, that one.
+/// What a look at the guests has brought.
+pub(crate) struct Looked {
+    /// By number.
+    pub(crate) found: Vec<Snapshot>,
+    /// Why others did not answer.
+    pub(crate) silent: Vec<io::Error>,
+}
+
+/// Looks at the guests of this user that run now; with `pid`, at that one.
 ///
 /// # Errors
-/// `NotFound`: there is no such guest. Else what the host says.
-pub(crate) fn look(pid: Option<i32>) -> io::Result<Vec<Snapshot>> {
-    let mut found = Vec::new();
+/// `NotFound`: there is no such guest. Else why it does not answer.
+pub(crate) fn look(pid: Option<i32>) -> io::Result<Looked> {
+    let (mut found, mut silent) = (Vec::new(), Vec::new());
     for path in directories().iter().flat_map(|path| sockets(path)) {
         let number = path
             .file_name()
             .and_then(|name| name.to_str()?.parse().ok());
-        if number.is_none() || pid.is_some() && number != pid {
+        let Some(number) = number.filter(|&number| pid.is_none_or(|pid| pid == number)) else {
             continue;
-        }
-        match lwp_machine::ask(&path, PS) {
-            Ok(answer) => found.extend(serde_json::from_slice::<Snapshot>(&answer)),
-            // It was killed, and could not take its socket away.
-            Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => {
-                let _ = fs::remove_file(&path);
-            }
-            // It has just ended.
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            Err(err) => return Err(err),
+        };
+        match ask(&path, number) {
+            Ok(snapshot) => found.extend(snapshot),
+            Err(err) if pid.is_some() => return Err(err),
+            Err(err) => silent.push(err),
         }
     }
     found.sort_by_key(|snapshot| snapshot.pid);
     if let Some(pid) = pid.filter(|_| found.is_empty()) {
         let text = format!("process {pid} is no guest of this user's");
-        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        return Err(io::Error::new(ErrorKind::NotFound, text));
     }
-    Ok(found)
+    Ok(Looked { found, silent })
+}
+
+/// Asks process `pid`, whose socket is `path`; `None` if it is no more.
+fn ask(path: &Path, pid: i32) -> io::Result<Option<Snapshot>> {
+    if is_stopped(pid) {
+        let text = format!("process {pid} is stopped, and cannot say what it does");
+        return Err(io::Error::other(text));
+    }
+    match lwp_machine::ask(path, PS) {
+        // Nothing, or half of it: it has ended meanwhile.
+        Ok(answer) => Ok(serde_json::from_slice(&answer).ok()),
+        Err(err) => match err.kind() {
+            // It was killed, and could not take its socket away.
+            ErrorKind::ConnectionRefused => {
+                let _ = fs::remove_file(path);
+                Ok(None)
+            }
+            // It has just ended.
+            ErrorKind::NotFound | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ok(None),
+            _ => Err(io::Error::new(err.kind(), format!("process {pid}: {err}"))),
+        },
+    }
+}
+
+/// Whether the host has stopped process `pid`, as by Ctrl-Z.
+fn is_stopped(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state comes after the name, which may have anything in it.
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.starts_with(" T"))
 }
 
 /// Where sockets may be, the best place first.

@@ -1,7 +1,7 @@
 //! `lwp ps`: the guests that run now, LWP by LWP.
 
 use crate::args;
-use crate::control;
+use crate::control::{self, Looked};
 use crate::fail::Failure;
 use crate::snapshot::{Row, Snapshot, span};
 use crate::waits;
@@ -14,7 +14,10 @@ use std::path::Path;
 /// # Errors
 /// There is no such guest, or it does not answer.
 pub(crate) fn run(options: &args::Ps) -> Result<(), Failure> {
-    let found = control::look(options.pid).map_err(Failure::Ps)?;
+    let Looked { found, silent } = control::look(options.pid).map_err(Failure::Ps)?;
+    for why in silent {
+        eprintln!("lwp: {why}");
+    }
     let text = if options.json {
         serde_json::to_string_pretty(&found).unwrap_or_default() + "\n"
     } else if options.waits {

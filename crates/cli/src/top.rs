@@ -126,6 +126,8 @@ struct Shown {
 struct Model {
     lwps: Vec<Shown>,
     processes: usize,
+    /// Processes that did not answer.
+    silent: usize,
     /// CPU time of each LWP at the last look, and when that was.
     before: HashMap<(i32, i32), u64>,
     looked: Option<Instant>,
@@ -141,8 +143,9 @@ struct Model {
 impl Model {
     /// Looks again.
     fn look(&mut self, pid: Option<i32>) -> Result<(), Failure> {
-        let all = control::look(pid).map_err(Failure::Ps)?;
-        self.update(&all, Instant::now());
+        let looked = control::look(pid).map_err(Failure::Ps)?;
+        self.silent = looked.silent.len();
+        self.update(&looked.found, Instant::now());
         Ok(())
     }
 
@@ -238,8 +241,12 @@ impl Model {
         let (lwps, processes) = (self.lwps.len(), self.processes);
         let running = self.lwps.iter().filter(|lwp| lwp.cells[2] == "O").count();
         let all: u64 = self.lwps.iter().map(|lwp| lwp.cpu).sum();
+        let silent = match self.silent {
+            0 => String::new(),
+            some => format!("; {some} do not answer"),
+        };
         format!(
-            "lwp top: {processes} processes, {lwps} LWPs, {running} on vcpus, {}.{} % CPU",
+            "lwp top: {processes} processes, {lwps} LWPs, {running} on vcpus, {}.{} % CPU{silent}",
             all / 10,
             all % 10
         )

@@ -2,6 +2,7 @@
 
 use crate::elf::{Code, Elf, Value, data, nr};
 use crate::run::{file, lwp, output, stderr};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use serde_json::Value as Json;
 use std::env;
 use std::fs;
@@ -122,6 +123,23 @@ fn what_was_killed_is_not_there_and_its_socket_goes() {
     assert!(socket.exists());
     assert_eq!(seen(&runtime, pid), None);
     assert!(!socket.exists());
+}
+
+#[test]
+fn a_stopped_guest_keeps_nobody_waiting() {
+    let runtime = runtime("ps-stopped");
+    let guest = reader("ps-stopped-guest", &runtime, "run");
+    let pid = Pid::from_child(&guest);
+    let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    signal(Signal::STOP);
+    // Linux stops it before it says so.
+    rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
+    let seen = ps(&runtime, &[&guest.id().to_string()]);
+    assert_eq!(seen.status.code(), Some(125));
+    let expected = "is stopped, and cannot say what it does\n";
+    assert!(stderr(&seen).ends_with(expected), "{}", stderr(&seen));
+    signal(Signal::CONT);
+    end(guest);
 }
 
 #[test]
