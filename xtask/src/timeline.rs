@@ -9,6 +9,7 @@ use crate::project::Project;
 use crate::report::Report;
 use crate::run::{run, start};
 use crate::runner::Runner;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ pub(crate) fn suite(project: &Project, report: &mut Report) {
     });
 }
 
-/// Makes docs/timeline.png.
+/// Makes the pictures in `docs`: of a lock convoy, of a lost wake-up, of an LWP that spins.
 ///
 /// # Errors
 /// Chromium, the run or the file fail.
@@ -65,7 +66,14 @@ pub(crate) fn picture(project: &Project) -> Result<(), String> {
     )?;
     browser.point((470, 224))?;
     browser.settle()?;
-    browser.picture(&project.source("docs/timeline.png"))
+    browser.picture(&project.source("docs/timeline.png"))?;
+    for (fault, field, value) in [("lost", "wchan", "parked"), ("spin", "state", "O")] {
+        let page = Guest::cut_short(project, fault, |lwps| lwps[1][field] == value)?;
+        browser.open(&page)?;
+        browser.settle()?;
+        browser.picture(&project.source(&format!("docs/{fault}.png")))?;
+    }
+    Ok(())
 }
 
 /// Opens the page of 10,001 LWPs and a million events, compares its numbers, and goes about in it.
@@ -228,6 +236,32 @@ impl Guest {
         Ok(Self { page, stats })
     }
 
+    /// Runs the guest called `faults`, which does not end with such a fault, until its LWPs are as they are to be;
+    /// the page.
+    fn cut_short(
+        project: &Project,
+        fault: &str,
+        are_so: impl Fn(&Value) -> bool,
+    ) -> Result<PathBuf, String> {
+        let (lwp, guest) = (project.lwp()?, Self::find(project, "faults")?);
+        let page = project
+            .target("timeline")
+            .join(fault)
+            .with_extension("html");
+        let mut command = Command::new(&lwp);
+        command
+            .args(["run", "-q", "--vcpus", "2", "--timeline"])
+            .arg(&page)
+            .args(["./faults", fault])
+            .current_dir(guest.parent().unwrap_or(&guest));
+        let mut child = start(&mut command)?;
+        let seen = seen(&lwp, child.id(), are_so);
+        let killed = kill_process(Pid::from_child(&child), Signal::TERM);
+        killed.map_err(|why| why.to_string())?;
+        child.wait().map_err(|why| why.to_string())?;
+        seen.map(|_| page)
+    }
+
     /// The open page has the counts that `--stats` says, and has dropped nothing.
     fn agrees(&self, browser: &mut Browser) -> Result<(), String> {
         let page = read_counts(browser)?;
@@ -257,7 +291,8 @@ fn all_agree(project: &Project, browser: &mut Browser) -> Result<(), String> {
         .args(["50", "20", "wait"]);
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = start(pipes.stderr(Stdio::piped()))?;
-    let seen = sleeping(&lwp, child.id());
+    let is_over = |lwps: &Value| lwps[1].is_null() && lwps[0]["wchan"] == "pipe_rd";
+    let seen = seen(&lwp, child.id(), is_over);
     drop(child.stdin.take());
     let output = child.wait_with_output().map_err(|why| why.to_string())?;
     let (seen, stats) = (seen?, String::from_utf8_lossy(&output.stderr));
@@ -282,8 +317,8 @@ fn all_agree(project: &Project, browser: &mut Browser) -> Result<(), String> {
     Guest { page, stats }.agrees(browser)
 }
 
-/// What `lwp ps` says of the process once its first LWP sleeps in a read, with all others gone.
-fn sleeping(lwp: &Path, pid: u32) -> Result<Value, String> {
+/// What `lwp ps` says of the process, once its LWPs are as they are to be.
+fn seen(lwp: &Path, pid: u32, are_so: impl Fn(&Value) -> bool) -> Result<Value, String> {
     let start = Instant::now();
     loop {
         let asked = Command::new(lwp)
@@ -292,12 +327,11 @@ fn sleeping(lwp: &Path, pid: u32) -> Result<Value, String> {
             .map_err(|why| why.to_string())?;
         // It fails until the guest listens.
         let seen: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
-        let lwps = &seen[0]["lwps"];
-        if lwps[1].is_null() && lwps[0]["wchan"] == "pipe_rd" {
+        if are_so(&seen[0]["lwps"]) {
             return Ok(seen[0].clone());
         }
         expect(start.elapsed() < LIMIT, || {
-            format!("it does not come to its read: {seen}")
+            format!("it does not come so far: {seen}")
         })?;
     }
 }
