@@ -51,7 +51,8 @@ const CHECKS: &[(&str, &[Step])] = &[
             See("ready\r\n"),
             Type("kill -TERM %1\n"),
             See("Terminated"),
-            Type("wait %1; echo status $?\n"),
+            // By its number: the job may be forgotten by now, its status is not.
+            Type("wait $!; echo status $?\n"),
             See("status 143\r\n"),
         ],
     ),

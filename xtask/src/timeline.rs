@@ -91,7 +91,12 @@ fn million(browser: &mut Browser, guest: &Guest) -> Result<(), String> {
     let start = Instant::now();
     let whole = width(browser)?;
     for _ in 0..20 {
-        browser.wheel(ROWS, -240, true)?;
+        // At a wake-up: between two of them there may be long stretches, where the host let nobody run.
+        let at = number(
+            browser,
+            "Math.round(x(h.wake.at[h.wake.at.length >> 1]) + canvas.getBoundingClientRect().left)",
+        )?;
+        browser.wheel((to_pixel(at), ROWS.1), -240, true)?;
         browser.settle()?;
     }
     let near = width(browser)?;
@@ -402,6 +407,16 @@ fn number(browser: &mut Browser, expression: &str) -> Result<f64, String> {
     value
         .as_f64()
         .ok_or_else(|| format!("{expression} is {value}"))
+}
+
+/// A place in the window.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to the window"
+)]
+fn to_pixel(at: f64) -> u32 {
+    at.clamp(0.0, f64::from(WINDOW.0)) as u32
 }
 
 fn same(what: &str, is: f64, wanted: f64) -> Result<(), String> {
