@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::run::{Finished, run};
 use crate::runner::Runner;
 use crate::setup::remove;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Calls of the test command, and of the long run.
@@ -37,7 +37,7 @@ pub(crate) fn calls(
     let Some(lwp) = report.need("lwp builds", || project.lwp()) else {
         return;
     };
-    let Some(guest) = report.need("guests build", || guest(project)) else {
+    let Some(guest) = report.need("guests build", || project.guest("barrage")) else {
         return;
     };
     let runner = Runner::new(lwp).vcpus(2).option("--left").option("-q");
@@ -46,12 +46,6 @@ pub(crate) fn calls(
         let much = barrage(project, &runner, &guest, (seed, count), limit)?;
         compare(&nothing, &much)
     });
-}
-
-fn guest(project: &Project) -> Result<PathBuf, String> {
-    let guests = project.guests()?;
-    let found = guests.into_iter().find(|guest| guest.ends_with("barrage"));
-    found.ok_or_else(|| "there is no guest called barrage".to_owned())
 }
 
 /// Runs the guest to its good end, and gives its line about what was left.

@@ -91,6 +91,15 @@ impl Project {
         build(cargo.args(["build", "--release"]))
     }
 
+    /// Builds the guests; where the one called `name` is.
+    pub(crate) fn guest(&self, name: &str) -> Result<PathBuf, String> {
+        let found = self
+            .guests()?
+            .into_iter()
+            .find(|guest| guest.ends_with(name));
+        found.ok_or_else(|| format!("there is no guest called {name}"))
+    }
+
     /// Cargo, to be run in the guests' own workspace: its flags are in a file there, which a
     /// RUSTFLAGS of ours would replace.
     pub(crate) fn guests_cargo(&self) -> Command {

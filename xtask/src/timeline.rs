@@ -214,16 +214,9 @@ struct Guest {
 }
 
 impl Guest {
-    /// Where the guest called `name` is.
-    fn find(project: &Project, name: &str) -> Result<PathBuf, String> {
-        let guests = project.guests()?;
-        let found = guests.into_iter().find(|guest| guest.ends_with(name));
-        found.ok_or_else(|| format!("there is no guest called {name}"))
-    }
-
     /// Runs the guest called `name` to its good end.
     fn run(project: &Project, name: &str, args: &[&str]) -> Result<Self, String> {
-        let guest = Self::find(project, name)?;
+        let guest = project.guest(name)?;
         let directory = project.target("timeline");
         let made = std::fs::create_dir_all(&directory);
         made.map_err(|why| format!("{}: {why}", directory.display()))?;
@@ -248,7 +241,7 @@ impl Guest {
         fault: &str,
         are_so: impl Fn(&Value) -> bool,
     ) -> Result<PathBuf, String> {
-        let (lwp, guest) = (project.lwp()?, Self::find(project, "faults")?);
+        let (lwp, guest) = (project.lwp()?, project.guest("faults")?);
         let page = project
             .target("timeline")
             .join(fault)
@@ -292,7 +285,7 @@ fn all_agree(project: &Project, browser: &mut Browser) -> Result<(), String> {
         .args(["trace", "-c", "-f", "json", "--vcpus", "2", "--stats"])
         .arg("-o")
         .args([&counted, Path::new("--timeline"), &page])
-        .arg(Guest::find(project, "relay")?)
+        .arg(project.guest("relay")?)
         .args(["50", "20", "wait"]);
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = start(pipes.stderr(Stdio::piped()))?;

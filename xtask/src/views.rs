@@ -40,11 +40,10 @@ struct Views {
 
 impl Views {
     fn prepare(project: &Project) -> Result<Self, String> {
-        let lwp = project.lwp()?;
-        let guests = project.guests()?;
-        let faults = guests.into_iter().find(|guest| guest.ends_with("faults"));
-        let faults = faults.ok_or("there is no guest called faults")?;
-        Ok(Self { lwp, faults })
+        Ok(Self {
+            lwp: project.lwp()?,
+            faults: project.guest("faults")?,
+        })
     }
 
     /// `--stats` blames the LWP that computes with the lock held: it is among the three that it lists. (Not always the

@@ -153,7 +153,7 @@ fn names(set: SigSet) -> Vec<String> {
     set.iter().map(|signo: Signo| signo.to_string()).collect()
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -1,6 +1,6 @@
 //! `--stats`: what was counted, on stderr, when the program ends.
 
-use crate::snapshot::span;
+use crate::snapshot::{nanos, span};
 use crate::tally::{CLASSES, Sums, Tally};
 use core::time::Duration;
 use lwp_abi::lwp::LwpId;
@@ -73,10 +73,11 @@ fn report(
     time: (Duration, usize),
     named: impl Fn(LwpId) -> String,
 ) -> String {
-    let part = |of: u64| format!("{of} ({})", percent(of.into(), sums.calls.into()));
+    let counts = &sums.counts;
+    let part = |of: u64| format!("{of} ({})", percent(of.into(), counts.calls.into()));
     let mut lines = vec![
-        ("system calls", sums.calls.to_string()),
-        ("  fast", part(sums.calls - sums.trapped)),
+        ("system calls", counts.calls.to_string()),
+        ("  fast", part(counts.calls - sums.trapped)),
         ("  slow", part(sums.trapped)),
     ];
     let sites = stats.slow_sites.iter().take(SITES);
@@ -89,26 +90,26 @@ fn report(
         ("patched sites", stats.patches.to_string()),
         (
             "lwps",
-            format!("{}, at most {} at a time", sums.created, sums.peak),
+            format!("{}, at most {} at a time", counts.lwps, counts.peak),
         ),
         (
             "switches",
             format!(
                 "{}; left because parked {}, asleep {}, preempted or yielding {}, stopped or suspended {}, \
                  gone {}",
-                sums.switches, sums.parked, sums.slept, sums.preempted, sums.stopped, sums.exited
+                counts.switches, sums.parked, sums.slept, sums.preempted, sums.stopped, sums.exited
             ),
         ),
         (
             "parks",
             format!(
                 "{}, {} of them with an unpark pending; {} sleeps timed out",
-                sums.parks, sums.tokens, sums.timeouts
+                counts.parks, counts.tokens, sums.timeouts
             ),
         ),
         (
             "unparks",
-            format!("{}, {} of them before the park", sums.unparks, sums.kept),
+            format!("{}, {} of them before the park", counts.unparks, counts.kept),
         ),
         ("signals taken", sums.signals.to_string()),
         ("preemptions", stats.kicks.to_string()),
@@ -198,7 +199,7 @@ fn left(left: &Census, descriptors: usize) -> String {
 }
 
 fn short(time: Duration) -> String {
-    span(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    span(nanos(time))
 }
 
 /// `part` of `whole` in per cent, rounded down to a tenth.
@@ -218,11 +219,11 @@ mod tests {
             ..Stats::default()
         };
         let mut sums = Sums {
-            calls: 1000,
             trapped: 1,
             guest: Duration::from_millis(500),
             ..Sums::default()
         };
+        sums.counts.calls = 1000;
         sums.late[3] = 7;
         let (first, second) = (LwpId::new(4), LwpId::new(5));
         sums.wakers.insert(first, (9, Duration::from_millis(1)));

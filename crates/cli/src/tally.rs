@@ -18,8 +18,9 @@
 use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState};
 use lwp_kernel::events::{Event, Listener, What};
+use lwp_kernel::sleepq::PARKED;
+use lwp_timeline::{Counts, Population};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// LWPs are kept in so many maps, by their ids.
@@ -33,36 +34,25 @@ pub(crate) const CLASSES: usize = 22;
 pub(crate) struct Tally {
     cpus: Box<[Mutex<Sums>]>,
     shards: Box<[Mutex<HashMap<LwpId, Track>>]>,
-    alive: AtomicI64,
-    peak: AtomicI64,
+    population: Population,
     names: Mutex<HashMap<LwpId, String>>,
 }
 
 /// What has been counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
-    pub(crate) created: u64,
-    /// LWPs that there were at the same time.
-    pub(crate) peak: u64,
-    pub(crate) calls: u64,
-    /// Of these, those by the slow road.
+    /// What a timeline counts as well.
+    pub(crate) counts: Counts,
+    /// System calls by the slow road.
     pub(crate) trapped: u64,
-    pub(crate) switches: u64,
     /// Why LWPs have left a vcpu.
     pub(crate) parked: u64,
     pub(crate) slept: u64,
     pub(crate) preempted: u64,
     pub(crate) stopped: u64,
     pub(crate) exited: u64,
-    /// Calls of `_lwp_park` that did not fail at once.
-    pub(crate) parks: u64,
-    /// Of these, those that found a wake-up pending.
-    pub(crate) tokens: u64,
     /// Sleeps, parks among them, whose time was over.
     pub(crate) timeouts: u64,
-    pub(crate) unparks: u64,
-    /// Of these, those kept for the next park.
-    pub(crate) kept: u64,
     /// Signals that were taken.
     pub(crate) signals: u64,
     pub(crate) guest: Duration,
@@ -97,8 +87,7 @@ impl Tally {
         Self {
             cpus: (0..ncpu.max(1)).map(|_| Mutex::default()).collect(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            alive: AtomicI64::new(0),
-            peak: AtomicI64::new(0),
+            population: Population::default(),
             names: Mutex::default(),
         }
     }
@@ -109,7 +98,7 @@ impl Tally {
         for sums in &self.cpus {
             all.add(&lock(sums));
         }
-        all.peak = self.peak.load(Ordering::Relaxed).unsigned_abs();
+        all.counts.peak = self.population.peak();
         all
     }
 
@@ -144,22 +133,14 @@ impl Listener for Tally {
         let Some(sums) = self.cpus.get(event.cpu) else {
             return;
         };
-        match event.what {
-            What::Create { .. } => {
-                let alive = self.alive.fetch_add(1, Ordering::Relaxed) + 1;
-                self.peak.fetch_max(alive, Ordering::Relaxed);
-            }
-            What::Exit => {
-                self.alive.fetch_sub(1, Ordering::Relaxed);
-            }
-            What::Name(name) => {
-                let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-                let name = String::from_utf8_lossy(name).into_owned();
-                lock(&self.names).insert(event.lid, name);
-            }
-            _ => {}
+        self.population.note(&event.what);
+        if let What::Name(name) = event.what {
+            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name).into_owned();
+            lock(&self.names).insert(event.lid, name);
         }
         let mut sums = lock(sums);
+        sums.counts.count(&event.what);
         let ended = {
             let mut shard = self.shard(event.lid);
             if event.what == What::Reap {
@@ -180,11 +161,9 @@ impl Sums {
     fn count(&mut self, event: &Event, lwp: &mut Track) -> Option<(Duration, LwpId)> {
         let at = event.at;
         match event.what {
-            What::Create { .. } => self.created += 1,
             What::Enter { trapped, .. } => {
                 self.account(lwp, at);
                 lwp.in_call = true;
-                self.calls += 1;
                 self.trapped += u64::from(trapped);
             }
             What::Leave { .. } => {
@@ -192,7 +171,6 @@ impl Sums {
                 lwp.in_call = false;
             }
             What::SwitchIn => {
-                self.switches += 1;
                 lwp.on = Some(at);
                 if let Some(woken) = lwp.woken.take() {
                     self.was_late(at.saturating_sub(woken));
@@ -210,15 +188,10 @@ impl Sums {
                 } += 1;
             }
             What::Sleep { wmesg } => {
-                lwp.was_park = wmesg == "parked";
+                lwp.was_park = wmesg == PARKED;
                 lwp.asleep = Some((at, lwp.was_park));
-                self.parks += u64::from(lwp.was_park);
             }
             What::Awake => lwp.asleep = None,
-            What::Token => {
-                self.parks += 1;
-                self.tokens += 1;
-            }
             What::Runnable => {
                 if let Some((since, was_park)) = lwp.asleep.take() {
                     lwp.woken = Some(at);
@@ -229,10 +202,6 @@ impl Sums {
                 }
             }
             What::Timeout => self.timeouts += 1,
-            What::Unpark { is_kept } => {
-                self.unparks += 1;
-                self.kept += u64::from(is_kept);
-            }
             What::Take { .. } => self.signals += 1,
             _ => {}
         }
@@ -258,21 +227,15 @@ impl Sums {
     }
 
     fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
         for (mine, theirs) in [
-            (&mut self.created, other.created),
-            (&mut self.calls, other.calls),
             (&mut self.trapped, other.trapped),
-            (&mut self.switches, other.switches),
             (&mut self.parked, other.parked),
             (&mut self.slept, other.slept),
             (&mut self.preempted, other.preempted),
             (&mut self.stopped, other.stopped),
             (&mut self.exited, other.exited),
-            (&mut self.parks, other.parks),
-            (&mut self.tokens, other.tokens),
             (&mut self.timeouts, other.timeouts),
-            (&mut self.unparks, other.unparks),
-            (&mut self.kept, other.kept),
             (&mut self.signals, other.signals),
         ] {
             *mine += theirs;
@@ -360,10 +323,11 @@ mod tests {
             tell(&tally, micros, lid, by, what);
         }
         let sums = tally.sums();
-        assert_eq!((sums.created, sums.peak, sums.calls), (2, 2, 2));
-        assert_eq!((sums.trapped, sums.switches, sums.parked), (2, 3, 1));
-        assert_eq!((sums.parks, sums.tokens), (1, 0));
-        assert_eq!((sums.unparks, sums.kept), (1, 0));
+        let counts = sums.counts;
+        assert_eq!((counts.lwps, counts.peak, counts.calls), (2, 2, 2));
+        assert_eq!((sums.trapped, counts.switches, sums.parked), (2, 3, 1));
+        assert_eq!((counts.parks, counts.tokens), (1, 0));
+        assert_eq!((counts.unparks, counts.kept), (1, 0));
         assert_eq!(sums.guest, Duration::from_micros(2 + 10));
         assert_eq!(sums.kernel, Duration::from_micros(2 + 2 + 1));
         // 5 us: under 8.

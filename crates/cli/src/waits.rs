@@ -3,6 +3,7 @@
 use crate::snapshot::{Row, Snapshot, span};
 use core::fmt::Write;
 use lwp_kernel::Kernel;
+use lwp_kernel::sleepq::PARKED;
 use lwp_syscalls::Unix;
 use std::io;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ fn doing(snapshot: &Snapshot, row: &Row) -> String {
         ("Z", ..) => "has exited, and nobody has waited for it".to_owned(),
         ("U", ..) => format!("is suspended{since}"),
         ("T", ..) => format!("is stopped{since}"),
-        (_, Some("parked"), _) => {
+        (_, Some(PARKED), _) => {
             let by = match row.unparked_by {
                 Some(lid) => format!("was last unparked by {}", called(lid)),
                 None => "has never been unparked".to_owned(),

@@ -8,7 +8,7 @@ use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::machine::ExitWith;
 use crate::proc::{ProcSt, ProcStat};
 use crate::run::Ended;
-use crate::sleepq::Catch;
+use crate::sleepq::{Catch, LWP_WAIT};
 use crate::sync::Guard;
 use lwp_abi::lwp::LwpState as LwpStat;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl CurLwp {
                 if p.nlwps() == 1 {
                     return;
                 }
-                kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Nothing)
+                kernel.proc.lwpcv.enter(self, LWP_WAIT, Catch::Nothing)
             };
             let _ = self.sleepq_block(None, Catch::Nothing).await;
             drop(queued);

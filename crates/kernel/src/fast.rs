@@ -36,6 +36,7 @@ use crate::ctx::{Regs, UserCtx};
 use crate::kernel::Kernel;
 use crate::lwp::{Lwp, LwpFlags, LwpSt, NOT_YET, SyncObj};
 use crate::machine::{CpuId, FastCalls, FastEnd};
+use crate::sleepq::PARKED;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::time::{ClockId, Timespec};
@@ -420,7 +421,7 @@ impl Kernel {
         st.stat = LwpStat::Sleep;
         st.asleep = Some(SyncObj::Park);
         st.interruptible = true;
-        st.wmesg = "parked";
+        st.wmesg = PARKED;
         st.cpu_time += lwp.ran_until(now);
         lwp.set_since(now);
         st.set_off();

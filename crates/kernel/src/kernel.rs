@@ -13,13 +13,13 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::vm::Vmspace;
 use crate::watch::{Jobs, Watches};
 use core::time::Duration;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// No vcpu watches any deadline.
 const UNWATCHED: u64 = u64::MAX;
 
 /// What is to be done about a deadlock.
-type DeadlockHook = Box<dyn Fn(&Kernel) + Send + Sync>;
+pub(crate) type DeadlockHook = Box<dyn FnOnce(&Kernel) + Send>;
 
 /// What varies between kernels.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +69,8 @@ pub struct Kernel {
     pub config: Config,
     /// The earliest deadline some vcpu will come back for, in nanoseconds.
     watched: AtomicU64,
-    /// See [`Kernel::on_deadlock`].
-    pub(crate) deadlock: OnceLock<DeadlockHook>,
-    pub(crate) deadlock_told: AtomicBool,
+    /// See [`Kernel::on_deadlock`]; nothing once it was called.
+    pub(crate) deadlock: Mutex<Option<DeadlockHook>>,
     over: AtomicBool,
     me: Weak<Kernel>,
 }
@@ -113,8 +112,7 @@ impl Kernel {
             vm: Vmspace::new(),
             config,
             watched: AtomicU64::new(UNWATCHED),
-            deadlock: OnceLock::new(),
-            deadlock_told: AtomicBool::new(false),
+            deadlock: Mutex::default(),
             over: AtomicBool::new(false),
             me: Weak::clone(me),
         })

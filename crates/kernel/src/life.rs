@@ -17,7 +17,7 @@ use crate::machine::ExitWith;
 use crate::proc::{ProcSt, ProcStat};
 use crate::run::{Ended, Outcome, lwp_main};
 use crate::sig::SigPend;
-use crate::sleepq::{Catch, SleepEnd};
+use crate::sleepq::{Catch, LWP_WAIT, SleepEnd};
 use crate::sync::Guard;
 use crate::sync::atomic::Ordering;
 use lwp_abi::errno::Errno;
@@ -298,7 +298,7 @@ impl CurLwp {
                 let mut p = kernel.proc.lock();
                 kernel.drain_detached(&mut p);
                 match self.wait_scan(&mut p, wanted) {
-                    Ok(None) => kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals),
+                    Ok(None) => kernel.proc.lwpcv.enter(self, LWP_WAIT, Catch::Signals),
                     Ok(Some(dead)) => return Ok(self.wait_reap(&mut p, &dead)),
                     Err(errno) => return Err(self.wait_failed(&mut p, wanted, errno.into())),
                 }

@@ -13,7 +13,7 @@ use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, SyncObj};
 use crate::run::{Ret, SysResult};
-use crate::sleepq::{Catch, SleepEnd};
+use crate::sleepq::{Catch, PARKED, SleepEnd};
 use crate::time::Timo;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
@@ -51,8 +51,8 @@ impl CurLwp {
         st.stat = LwpStat::Sleep;
         st.asleep = Some(SyncObj::Park);
         st.interruptible = true;
-        st.wmesg = "parked";
-        self.tell(|| What::Sleep { wmesg: "parked" });
+        st.wmesg = PARKED;
+        self.tell(|| What::Sleep { wmesg: PARKED });
         true
     }
 

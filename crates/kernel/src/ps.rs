@@ -8,17 +8,15 @@
 //!
 //! Sources: ps(1), `kern_proc.c: fill_kproc2`, `sysctl_doproc`; `l_stat` and the letters of ps(1) in lwp.md 1.3.
 
-use crate::kernel::Kernel;
+use crate::kernel::{DeadlockHook, Kernel};
 use crate::lwp::{Lwp, LwpFlags, LwpSt, SyncObj};
 use crate::machine::CpuId;
 use crate::proc::ProcStat;
-use crate::sync::atomic::Ordering;
+use crate::sleepq::LWP_WAIT;
 use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::signal::{SigSet, Signo};
-
-/// The wait message of those who wait for another LWP to exit, or to suspend itself.
-const LWP_WAIT: &str = "lwpwait";
+use std::sync::{MutexGuard, PoisonError};
 
 /// A process at one moment, but for what its LWPs change meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,20 +128,22 @@ impl Kernel {
     }
 
     /// Has `hook` called, once, when every LWP waits for another and nothing else can wake any of them. Called on a
-    /// vcpu, with no lock held. The first hook stays.
-    pub fn on_deadlock(&self, hook: Box<dyn Fn(&Self) + Send + Sync>) {
-        let _ = self.deadlock.set(hook);
+    /// vcpu, with no lock held. The last hook counts.
+    pub fn on_deadlock(&self, hook: Box<dyn FnOnce(&Self) + Send>) {
+        *self.deadlock_hook() = Some(hook);
     }
 
     /// The calling vcpu, about to wait for good, is the last one: if this is a deadlock, tells whoever wants to
     /// know.
     pub(crate) fn look_for_deadlock(&self) {
-        let Some(hook) = self.deadlock.get() else {
-            return;
-        };
-        if self.is_deadlocked() && !self.deadlock_told.swap(true, Ordering::Relaxed) {
+        let hook = self.deadlock_hook().take_if(|_| self.is_deadlocked());
+        if let Some(hook) = hook {
             hook(self);
         }
+    }
+
+    fn deadlock_hook(&self) -> MutexGuard<'_, Option<DeadlockHook>> {
+        self.deadlock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether every LWP waits for another in a park, `_lwp_wait`, `_lwp_suspend` or a suspension, with no time-out pending and no

@@ -8,7 +8,7 @@
 //! Sources: `amd64/machdep.c: sendsig_siginfo, cpu_getmcontext, cpu_setmcontext,
 //! cpu_mcontext_validate`; `kern_sig.c: getucontext, setucontext`; lwp.md 5.9, 5.10.
 
-use crate::ctx::{Fxsave, Regs};
+use crate::ctx::Regs;
 use crate::lwp::CurLwp;
 use crate::machine::{BadAddress, GUEST_BOUND};
 use crate::sig::SigAct;
@@ -39,11 +39,11 @@ const FRAME_UC: u64 = offset_of!(Sigframe, uc) as u64;
 const UPPERS_MAX: usize = 64;
 
 /// The FP state at handler entry and at exec: empty x87 stack, all exceptions masked.
-pub fn initial_fxsave() -> Fxsave {
+fn initial_fxsave() -> [u8; 512] {
     let mut image = [0; 512];
     image[..2].copy_from_slice(&0x037f_u16.to_le_bytes());
     image[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes());
-    Fxsave(image)
+    image
 }
 
 impl CurLwp {
@@ -90,9 +90,7 @@ impl CurLwp {
         self.kernel.machine.copyout(frame.as_bytes(), at)?;
         self.keep_uppers(at);
         let kernel = &self.kernel;
-        kernel
-            .machine
-            .fpu_install(&mut self.ctx, &initial_fxsave().0);
+        kernel.machine.fpu_install(&mut self.ctx, &initial_fxsave());
         let regs = &mut self.ctx.regs;
         regs.rip = act.handler;
         regs.rsp = at;

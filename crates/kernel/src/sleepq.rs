@@ -41,6 +41,11 @@ pub enum SleepEnd {
     Restart,
 }
 
+/// The wait message of `_lwp_park(2)`.
+pub const PARKED: &str = "parked";
+/// That of those who wait for another LWP to exit, or to suspend itself.
+pub(crate) const LWP_WAIT: &str = "lwpwait";
+
 /// Whether signals end a sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Catch {

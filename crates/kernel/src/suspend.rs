@@ -10,7 +10,7 @@ use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags};
 use crate::proc::ProcSt;
 use crate::run::{Ended, Ret, SysResult};
-use crate::sleepq::Catch;
+use crate::sleepq::{Catch, LWP_WAIT};
 use crate::sync::Guard;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::LwpState as LwpStat;
@@ -33,7 +33,7 @@ impl CurLwp {
                 return Err(Errno::EDEADLK.into());
             }
             kernel.lwp_suspend(&t);
-            kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals)
+            kernel.proc.lwpcv.enter(self, LWP_WAIT, Catch::Signals)
         };
         loop {
             // Sleeps first and tests afterwards, as the source does.
@@ -51,7 +51,7 @@ impl CurLwp {
             if t.lock().stat == LwpStat::Suspended || !flags.contains(LwpFlags::WSUSPEND) {
                 return Ok(Ret::ZERO);
             }
-            queued = kernel.proc.lwpcv.enter(self, "lwpwait", Catch::Signals);
+            queued = kernel.proc.lwpcv.enter(self, LWP_WAIT, Catch::Signals);
         }
     }
 

@@ -9,10 +9,12 @@
 //! 3. The calls of an LWP do not overlap.
 //! 4. Wake-ups are in the order of time.
 
-use crate::recorder::{Counts, Kept, Nanos, Record, Recording};
+use crate::counts::Counts;
+use crate::recorder::{Kept, Nanos, Record, Recording};
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::LwpState;
 use lwp_abi::signal::Signo;
+use lwp_kernel::sleepq::PARKED;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 
@@ -200,7 +202,7 @@ impl History {
         let mut builder = Builder {
             on: vec![None; recording.vcpus],
             names: recording.names,
-            parked: recording.wmesgs.iter().position(|it| *it == "parked"),
+            parked: recording.wmesgs.iter().position(|it| *it == PARKED),
             ..Builder::default()
         };
         for record in &recording.records {

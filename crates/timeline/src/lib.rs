@@ -10,11 +10,13 @@
 //! Nothing here knows the host: it reads the kernel's event stream, and makes bytes of it.
 #![forbid(unsafe_code)]
 
+pub mod counts;
 pub mod history;
 pub mod page;
 pub mod perfetto;
 pub mod recorder;
 
+pub use counts::{Counts, Population};
 pub use history::History;
 pub use recorder::Recorder;
 

@@ -10,7 +10,7 @@
 //!
 //! | what | of what |
 //! |---|---|
-//! | head | version, program, pid, vcpus, duration, dropped, then the counts in the order of [`Counts::by_name`](crate::recorder::Counts::by_name) |
+//! | head | version, program, pid, vcpus, duration, dropped, then the counts in the order of [`Counts::by_name`](crate::counts::Counts::by_name) |
 //! | words | how many; wait messages |
 //! | words | how many; names of calls. An index into them is what a call's number becomes |
 //! | words | how many; names of errors, likewise |

@@ -10,7 +10,8 @@
 //! 3. [`Counts`] are exact, whatever was dropped.
 //! 4. In a fork child nothing is kept or written: the timeline is that of the process the user started.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use crate::counts::{Counts, Population};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{LwpId, LwpState};
 use lwp_abi::signal::Signo;
@@ -79,76 +80,6 @@ pub enum Kept {
     },
 }
 
-/// How often something happened, all told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Events of any kind, dropped ones included.
-    pub events: u64,
-    /// LWPs made.
-    pub lwps: u64,
-    /// LWPs that there were at the same time.
-    pub peak: u64,
-    /// Times that a vcpu took up an LWP.
-    pub switches: u64,
-    /// Calls of `_lwp_park(2)` that did not fail at once.
-    pub parks: u64,
-    /// Of these, those that found a wake-up waiting.
-    pub tokens: u64,
-    /// LWPs unparked.
-    pub unparks: u64,
-    /// Of these, those that were not parked: the wake-up was kept.
-    pub kept: u64,
-    /// System calls begun.
-    pub calls: u64,
-}
-
-impl Counts {
-    fn count(&mut self, what: &What) {
-        self.events += 1;
-        match what {
-            What::Create { .. } => self.lwps += 1,
-            What::SwitchIn => self.switches += 1,
-            What::Sleep { wmesg } => self.parks += u64::from(*wmesg == "parked"),
-            What::Token => {
-                self.parks += 1;
-                self.tokens += 1;
-            }
-            What::Unpark { is_kept } => {
-                self.unparks += 1;
-                self.kept += u64::from(*is_kept);
-            }
-            What::Enter { .. } => self.calls += 1,
-            _ => {}
-        }
-    }
-
-    /// Each count with the name it has in the page.
-    pub fn by_name(&self) -> [(&'static str, u64); 9] {
-        [
-            ("events", self.events),
-            ("lwps", self.lwps),
-            ("peak", self.peak),
-            ("switches", self.switches),
-            ("parks", self.parks),
-            ("tokens", self.tokens),
-            ("unparks", self.unparks),
-            ("kept", self.kept),
-            ("calls", self.calls),
-        ]
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.lwps += other.lwps;
-        self.switches += other.switches;
-        self.parks += other.parks;
-        self.tokens += other.tokens;
-        self.unparks += other.unparks;
-        self.kept += other.kept;
-        self.calls += other.calls;
-    }
-}
-
 /// All that was kept of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
@@ -191,8 +122,7 @@ pub struct Recorder {
     /// The moment after which nothing is kept.
     until: AtomicU64,
     is_over: AtomicBool,
-    alive: AtomicI64,
-    peak: AtomicI64,
+    population: Population,
 }
 
 impl Recorder {
@@ -207,8 +137,7 @@ impl Recorder {
             chunk: (limit / (4 * vcpus)).clamp(1, CHUNK),
             until: AtomicU64::new(Nanos::MAX),
             is_over: AtomicBool::new(false),
-            alive: AtomicI64::new(0),
-            peak: AtomicI64::new(0),
+            population: Population::default(),
         }
     }
 
@@ -225,7 +154,7 @@ impl Recorder {
         for buffer in &self.buffers {
             all.take(&mut lock(&buffer.0), until);
         }
-        all.counts.peak = self.peak.load(Ordering::Relaxed).unsigned_abs();
+        all.counts.peak = self.population.peak();
         // Each buffer is in order already, which this sort makes use of.
         all.records.sort_by_key(|record| record.at);
         Some(all)
@@ -273,16 +202,7 @@ impl Listener for Recorder {
         let Some(buffer) = self.buffers.get(event.cpu) else {
             return;
         };
-        match event.what {
-            What::Create { .. } => {
-                let alive = self.alive.fetch_add(1, Ordering::Relaxed) + 1;
-                self.peak.fetch_max(alive, Ordering::Relaxed);
-            }
-            What::Exit => {
-                self.alive.fetch_sub(1, Ordering::Relaxed);
-            }
-            _ => {}
-        }
+        self.population.note(&event.what);
         let mut buffer = lock(&buffer.0);
         buffer.counts.count(&event.what);
         let at = Nanos::try_from(event.at.as_nanos()).unwrap_or(Nanos::MAX);
