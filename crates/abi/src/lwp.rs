@@ -118,7 +118,7 @@ pub struct Lwpctl {
 }
 
 /// `l_stat`: the state of an LWP. The values are visible through sysctl(7).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(i8)]
 pub enum LwpState {
     /// Being built, or reaped: no id lookup finds it.

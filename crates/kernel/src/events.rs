@@ -46,7 +46,7 @@ pub struct Event {
 }
 
 /// What can happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum What {
     /// It was made, by [`Event::by`], and can be found from now on.

@@ -36,7 +36,7 @@ pub enum Joinable {
 }
 
 /// Whether a new LWP runs at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Start {
     /// It does.
     Running,

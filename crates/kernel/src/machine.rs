@@ -49,6 +49,25 @@ pub trait UserMode {
         }
     }
 
+    /// Runs one instruction of the guest in `cx`. `None`: it has run, and nothing else has happened.
+    ///
+    /// For one vcpu; a machine that cannot stop there runs as [`UserMode::enter`] does.
+    fn step(&self, cx: &mut UserCtx) -> Option<Trap> {
+        Some(self.enter(cx))
+    }
+
+    /// Has [`UserMode::enter`] come back with [`Trap::Preempted`] before the instruction at `at` runs, whoever comes to
+    /// it; then [`UserMode::take_hit`] says so. An instruction begins there, and it is the only such place. `false` if
+    /// that cannot be done; `None` takes it back.
+    fn set_breakpoint(&self, _at: Option<u64>) -> bool {
+        false
+    }
+
+    /// Whether the last return was that of [`UserMode::set_breakpoint`]; says so once.
+    fn take_hit(&self) -> bool {
+        false
+    }
+
     /// How many system calls of this vcpu have come by a road that takes much longer than the common one.
     fn traps(&self) -> u64 {
         0
@@ -312,7 +331,7 @@ pub trait Poller {
 }
 
 /// How a process ends on the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExitWith {
     /// `_exit(code)`; only the low 8 bits reach the parent.
     Code(i32),
@@ -356,6 +375,12 @@ pub trait Vcpus {
     /// Asks that vcpu `cpu`, the calling one, be kicked at `at` (CLOCK_MONOTONIC) at the latest. Later
     /// requests replace earlier ones only if sooner; the request lapses when it has fired.
     fn tick_at(&self, cpu: CpuId, at: Duration);
+
+    /// From now on the guest's RDTSC and RDTSCP on the calling vcpu are general-protection faults.
+    fn trap_counter(&self) {}
+
+    /// From now on the calling vcpu is kicked each time its thread has used so much CPU time.
+    fn watch_cpu(&self, _every: Duration) {}
 
     /// The top of a vcpu's loop, nothing held: waits here while another vcpu forks or execs.
     fn stop_point(&self, cpu: CpuId);

@@ -13,6 +13,7 @@ use crate::events::What;
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, SyncObj};
 use crate::run::{Ret, SysResult};
+use crate::sched::Chance;
 use crate::sleepq::{Catch, PARKED, SleepEnd};
 use crate::time::Timo;
 use lwp_abi::errno::Errno;
@@ -31,7 +32,8 @@ pub struct Park {
 }
 
 impl CurLwp {
-    /// `lwp_park` up to the sleep: `false` if a wake-up was pending, which is consumed.
+    /// `lwp_park` up to the sleep: `false` if a wake-up was pending, which is consumed, or if the policy
+    /// will have it so: whoever parks has to expect that.
     ///
     /// If `true`, the LWP is asleep and must go on to [`CurLwp::park_wait`]. `write_back` is where the
     /// unslept rest of a relative time is stored then (0: nowhere).
@@ -45,6 +47,11 @@ impl CurLwp {
         if self.lwp.flags().intersects(LwpFlags::WAKES) {
             self.lwp.clear_flags(LwpFlags::WAKES);
             self.tell(|| What::Token);
+            return false;
+        }
+        if self.kernel.sched.choose(Chance::Park, 2) != 0 {
+            self.tell(|| What::Sleep { wmesg: PARKED });
+            self.tell(|| What::Awake);
             return false;
         }
         st.sleep_gen += 1;
@@ -122,6 +129,7 @@ impl Kernel {
                 Some(Unparked::Nobody) | None => missing += 1,
             }
         }
+        self.sched.shuffle(&mut woken);
         let needs_help = match &woken[..] {
             [] => false,
             // Perhaps the caller parks now, and hands over.

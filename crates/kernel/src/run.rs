@@ -22,7 +22,7 @@ use crate::fast::{Alone, FastNumbers, Passing, enterable};
 use crate::kernel::Kernel;
 use crate::lwp::{CurLwp, Lwp, LwpFlags, LwpSt};
 use crate::machine::{CpuId, Event, GUEST_BOUND, Wait};
-use crate::sched::Watched;
+use crate::sched::{Place, Watched};
 use crate::sleepq::Blocked;
 use core::future::Future;
 use core::pin::Pin;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 const T_PAGEFLT: u32 = 14;
 
 /// What a successful system call returns in RAX and RDX.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ret(pub u64, pub u64);
 
 impl Ret {
@@ -45,7 +45,7 @@ impl Ret {
 }
 
 /// How a system call ends without a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ended {
     /// A positive errno, carry set.
     Failed(Errno),
@@ -97,11 +97,20 @@ pub(crate) fn lwp_main(mut l: CurLwp) -> impl Future<Output = ()> + Send {
         loop {
             let trap = match l.came_back.take() {
                 Some(trap) => trap,
-                None if l.userret().await => l.enter(),
+                None if l.userret().await => {
+                    if l.gives_way(Place::Return) {
+                        l.give_way().await;
+                        continue;
+                    }
+                    l.enter()
+                }
                 None => return,
             };
             match trap {
                 Trap::Syscall => {
+                    if l.gives_way(Place::Call) {
+                        l.give_way().await;
+                    }
                     let result = match kernel.calls.syscall(&mut l) {
                         Outcome::Done(result) => Some(result),
                         Outcome::Sleep(sleeping) => Some(sleeping.await),
@@ -207,7 +216,13 @@ impl CurLwp {
     /// The user boundary. `false` if the LWP exited here.
     async fn userret(&mut self) -> bool {
         loop {
-            let flags = self.lwp.flags();
+            let mut flags = self.lwp.flags();
+            if flags.contains(LwpFlags::PENDSIG)
+                && self.rare().sigmask_restore.is_none()
+                && self.kernel.sched.holds_signal(&self.lwp)
+            {
+                flags.remove(LwpFlags::PENDSIG);
+            }
             if !flags.intersects(LwpFlags::USERRET) {
                 if self.rare().sigmask_restore.is_none() {
                     return true;
@@ -237,6 +252,12 @@ impl CurLwp {
         let cpu = self.cpu();
         let make_way = self.kernel.clock_intr(cpu);
         self.kernel.machine.stop_wanted() || make_way && self.kernel.sched.has_waiting(cpu)
+    }
+
+    /// Whether the policy takes the vcpu from this LWP at `place`.
+    #[inline]
+    fn gives_way(&self, place: Place) -> bool {
+        self.kernel.sched.gives_way(self.cpu(), &self.lwp, place)
     }
 
     /// `yield`: goes behind the other runnable LWPs, if there are any.

@@ -41,6 +41,52 @@ pub trait Policy: Send + Sync {
 
     /// Whether every return of the machine is a chance for others, not only the end of a quantum.
     fn preempts_at_once(&self) -> bool;
+
+    /// Whether what follows is to be asked at all.
+    fn meddles(&self) -> bool {
+        false
+    }
+
+    /// Whether `lwp`, which runs and has come to `place`, gives way to one of `others`. There is one.
+    fn gives_way(&self, _lwp: &Lwp, _place: Place, _others: &RunQueue) -> bool {
+        false
+    }
+
+    /// Which of `of` things that NetBSD may do happens to the LWP that runs, or by it; 0 is the usual one.
+    fn choose(&self, _chance: Chance, _of: u32) -> u32 {
+        0
+    }
+
+    /// A signal with a handler was posted to `lwp`, or can be taken since it changed its mask.
+    fn signal_posted(&self, _lwp: &Lwp) {}
+
+    /// Whether `lwp`, at its user boundary, goes on as if its signal had not come yet.
+    fn holds_signal(&self, _lwp: &Lwp) -> bool {
+        false
+    }
+
+    /// A sleep of `lwp` was ended by a signal, which is to be taken before it returns to user mode.
+    fn signal_due(&self, _lwp: &Lwp) {}
+}
+
+/// Where a [`Policy`] may take the vcpu from an LWP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// It has made a system call, and nothing of that has been done.
+    Call,
+    /// It is about to go to user mode.
+    Return,
+}
+
+/// What a [`Policy`] may decide otherwise than usual, within what NetBSD permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Chance {
+    /// `_lwp_park(2)` that would sleep: 1 returns at once, as if somebody had woken the LWP.
+    Park,
+    /// Which of several LWPs that are woken together comes first.
+    Wake,
+    /// By how many bytes a transfer on a pipe, a stream socket or a terminal falls short of what was asked for.
+    Transfer,
 }
 
 /// One vcpu's runnable LWPs.
@@ -189,6 +235,8 @@ pub struct Sched {
     /// Vcpus whose host threads have been started.
     started: AtomicUsize,
     policy: Box<dyn Policy>,
+    /// [`Policy::meddles`].
+    meddles: bool,
 }
 
 impl Sched {
@@ -211,7 +259,66 @@ impl Sched {
             cpus: (0..ncpu.max(1)).map(|_| cpu()).collect(),
             idle: AtomicUsize::new(0),
             started: AtomicUsize::new(1),
+            meddles: policy.meddles(),
             policy,
+        }
+    }
+
+    /// [`Policy::meddles`].
+    pub(crate) fn meddles(&self) -> bool {
+        self.meddles
+    }
+
+    /// The policy, if it is one that meddles.
+    #[inline]
+    fn meddler(&self) -> Option<&dyn Policy> {
+        self.meddles.then(|| &*self.policy)
+    }
+
+    /// Whether `lwp`, which runs on vcpu `here` and has come to `place`, is to give way to another.
+    #[inline]
+    pub(crate) fn gives_way(&self, here: CpuId, lwp: &Lwp, place: Place) -> bool {
+        let cpu = &self.cpus[here];
+        self.meddler().is_some_and(|policy| {
+            cpu.len.load(Ordering::Relaxed) > 0 && policy.gives_way(lwp, place, &cpu.rq.lock())
+        })
+    }
+
+    /// [`Policy::choose`].
+    #[inline]
+    pub fn choose(&self, chance: Chance, of: u32) -> u32 {
+        let chosen = self.meddler().filter(|_| of > 1);
+        chosen.map_or(0, |policy| policy.choose(chance, of).min(of - 1))
+    }
+
+    /// Puts what is woken together into another order, if the policy wants that.
+    pub(crate) fn shuffle<T>(&self, woken: &mut [T]) {
+        let many = u32::try_from(woken.len()).unwrap_or(u32::MAX);
+        let first = usize::try_from(self.choose(Chance::Wake, many)).unwrap_or(0);
+        if let Some(front) = woken.get_mut(..=first) {
+            front.rotate_right(1);
+        }
+    }
+
+    /// [`Policy::signal_posted`].
+    #[inline]
+    pub(crate) fn signal_posted(&self, lwp: &Lwp) {
+        if let Some(policy) = self.meddler() {
+            policy.signal_posted(lwp);
+        }
+    }
+
+    /// [`Policy::holds_signal`].
+    #[inline]
+    pub(crate) fn holds_signal(&self, lwp: &Lwp) -> bool {
+        self.meddler().is_some_and(|policy| policy.holds_signal(lwp))
+    }
+
+    /// [`Policy::signal_due`].
+    #[inline]
+    pub(crate) fn signal_due(&self, lwp: &Lwp) {
+        if let Some(policy) = self.meddler() {
+            policy.signal_due(lwp);
         }
     }
 

@@ -332,6 +332,9 @@ impl Kernel {
         if st.sigmask.contains(signo) {
             return false;
         }
+        if p.sigacts.get(signo).is_caught() {
+            self.sched.signal_posted(lwp);
+        }
         match st.stat {
             LwpStat::Run => true,
             LwpStat::Onproc => {
@@ -441,6 +444,7 @@ impl CurLwp {
             Due::Stop => return None,
             Due::Signal(signo) => signo,
         };
+        self.kernel.sched.signal_due(&self.lwp);
         let p = self.kernel.proc.lock();
         if p.sigacts.get(signo).flags.contains(SaFlags::RESTART) {
             Some(Err(SleepEnd::Restart))
@@ -537,6 +541,7 @@ impl CurLwp {
         let _p = self.kernel.proc.lock();
         self.lwp.lock().sigmask = mask.minus(SigSet::CANTMASK);
         self.lwp.set_flags(LwpFlags::PENDSIG);
+        self.kernel.sched.signal_posted(&self.lwp);
     }
 
     /// The current signal mask.

@@ -427,6 +427,14 @@ impl WaitQueue {
         }
         // Those who come while it goes on are not meant.
         let latest = self.waiters.lock().tickets;
+        if kernel.sched.meddles() {
+            let mut woken: Vec<_> = core::iter::from_fn(|| self.pop(latest)).collect();
+            kernel.sched.shuffle(&mut woken);
+            for (lwp, sleep) in woken {
+                kernel.wake_sleep(&lwp, sleep);
+            }
+            return;
+        }
         while let Some((lwp, sleep)) = self.pop(latest) {
             kernel.wake_sleep(&lwp, sleep);
         }
