@@ -88,8 +88,6 @@ pub(crate) struct Visit {
     pub(crate) at: Anchor,
     /// A walk, and what becomes of it.
     pub(crate) walk: Option<Walk>,
-    /// How many points there have been, this included.
-    pub(crate) points: u64,
 }
 
 impl Chaos {
@@ -162,8 +160,7 @@ impl Chaos {
                 _ => None,
             },
         };
-        let points = st.points;
-        Visit { at, walk, points }
+        Visit { at, walk }
     }
 
     /// The steps of a walk are done: whether its place is to be watched. If not, the LWP is to make way.

@@ -33,5 +33,6 @@ pub mod shrink;
 pub mod strategy;
 
 pub use director::{Chaos, Director, Source};
+pub use draw::Seed;
 pub use hash::EventHash;
 pub use machine::{ChaosMachine, Time};

@@ -4,7 +4,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use core::num::{NonZeroU32, NonZeroUsize};
 use core::time::Duration;
+use lwp_chaos::strategy::{Perturb, Plan};
 use lwp_trace::filter::Filter;
+use crate::chaos::Direction;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, PathBuf};
@@ -45,6 +47,10 @@ pub(crate) enum Command {
     Install(Registry),
     /// Take back what `lwp install` has done
     Uninstall(Registry),
+    /// Run a program again as it ran under `lwp run --record`, or `lwp hunt`
+    ///
+    /// Needs the same program, in the same directory. If what happens is not what happened then, it says so.
+    Replay(Replay),
     /// Show the guests that run now, LWP by LWP
     ///
     /// Only those of this user. States are NetBSD's: O on a vcpu, R runnable, S asleep, I asleep for 20 s or more,
@@ -215,7 +221,77 @@ pub(crate) struct Run {
     pub(crate) watch: Watch,
 
     #[command(flatten)]
+    pub(crate) chaos: Chaos,
+
+    #[command(flatten)]
     pub(crate) program: Program,
+}
+
+/// `lwp replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The schedule
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+
+    /// Say nothing about system calls that are not supported
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// A schedule from a seed.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Chaos {
+    /// On one vcpu, decide every switch by a seed: the same again next time
+    ///
+    /// A number. What else NetBSD leaves open is decided, too (`--perturb`), and where memory lies, random bytes and
+    /// the numbers of processes are the same in each run.
+    #[arg(long, value_name = "SEED", conflicts_with = "vcpus")]
+    pub(crate) chaos: Option<u64>,
+
+    /// With `--chaos`: time is the seed's, too, and jumps to the next deadline when every LWP waits
+    ///
+    /// It passes with each system call. Reads of the time-stamp counter show it. What comes from other
+    /// processes, and from the network, still comes when it comes.
+    #[arg(long, requires = "chaos", hide_short_help = true)]
+    pub(crate) virtual_time: bool,
+
+    #[command(flatten)]
+    pub(crate) how: Policies,
+
+    /// With `--chaos`: write what was decided to a file, for `lwp replay`
+    ///
+    /// Of a program that executes another, the first is what the file is of.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "chaos",
+        hide_short_help = true
+    )]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// How a seed is to decide.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Policies {
+    /// How the seed decides: fair, random, pct, starve, steps, or a mix of them
+    ///
+    /// random[:RATE]: any LWP, at one point in RATE. pct[:DEPTH[:POINTS]]: always the one of the highest
+    /// priority, which change DEPTH - 1 times in POINTS points. starve[:POINTS]: for a while one does not run unless nobody
+    /// else can. steps[:POINTS]: switches in the midst of user code, a few instructions after a system call or where another
+    /// LWP was then. mix[:POINTS], unless told: one of these, by the seed. A point is where an LWP enters or leaves the kernel.
+    #[arg(long, value_name = "POLICY", hide_short_help = true)]
+    pub(crate) policy: Option<Plan>,
+
+    /// What else the seed decides: all, none, or a list
+    ///
+    /// park: parks return early. wake: the order of LWPs woken together. transfer: reads and writes are short. signal: signals
+    /// are late. eintr: signals wait for a sleep that they can interrupt. start: LWPs begin late. What is named happens often;
+    /// without this option the seed says what happens, and how often.
+    #[arg(long, value_name = "LIST", hide_short_help = true)]
+    pub(crate) perturb: Option<Perturb>,
 }
 
 /// What is to be watched while a program runs, and told when it ends.
@@ -274,6 +350,9 @@ pub(crate) struct Trace {
 
     #[command(flatten)]
     pub(crate) watch: Watch,
+
+    #[command(flatten)]
+    pub(crate) chaos: Chaos,
 
     #[command(flatten)]
     pub(crate) program: Program,
@@ -377,7 +456,7 @@ pub(crate) struct Program {
     pub(crate) env: Vec<Variable>,
 
     /// How many LWPs the program may have
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) maxlwp: Option<u32>,
 
     /// The program and its arguments; without a slash it is looked for in PATH
@@ -397,6 +476,7 @@ pub(crate) struct Wanted {
     pub(crate) watch: Watch,
     /// [`Trace::tracing`].
     pub(crate) tracing: Option<Tracing>,
+    pub(crate) direction: Option<Direction>,
 }
 
 impl From<Run> for Wanted {
@@ -405,6 +485,7 @@ impl From<Run> for Wanted {
             program: run.program,
             watch: run.watch,
             tracing: None,
+            direction: run.chaos.direction(),
         }
     }
 }
@@ -415,6 +496,7 @@ impl From<Trace> for Wanted {
             program: trace.program,
             watch: trace.watch,
             tracing: Some(trace.tracing),
+            direction: trace.chaos.direction(),
         }
     }
 }
@@ -423,6 +505,9 @@ impl Wanted {
     /// The words before the program's, as they are to be read again by [`Wanted::again`]: wherever the program
     /// has gone by then, a file is where it was.
     pub(crate) fn words_again(&self, mut words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        if let Some(direction) = &self.direction {
+            words = direction.words_again(words);
+        }
         if let Some(timeline) = &self.watch.timeline {
             let end = words.len() - usize::from(words.last().is_some_and(|last| last == b"--"));
             let file = timeline.file.as_os_str().as_bytes().to_vec();

@@ -4,6 +4,7 @@
 //! we failed, 126 the program cannot be run, 127 there is no such program; as env(1) has it.
 
 use crate::install::Refused;
+use lwp_chaos::schedule::NotASchedule;
 use lwp_machine::Refusal as MachineRefusal;
 use lwp_syscalls::exec::Refusal;
 use std::ffi::{OsStr, OsString};
@@ -57,6 +58,9 @@ pub(crate) enum Failure {
     /// The trace cannot be written there.
     #[error("{}: {why}", shown(.0), why = .1)]
     Output(OsString, io::Error),
+    /// The file is no schedule.
+    #[error("{}: {why}", shown(.0), why = .1)]
+    Schedule(OsString, NotASchedule),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -87,6 +91,7 @@ impl Failure {
             | Self::Install(_)
             | Self::Manual(_)
             | Self::Output(..)
+            | Self::Schedule(..)
             | Self::Ps(_)
             | Self::Machine(_) => 125,
             Self::Signalled(signo) => 128 + signo,

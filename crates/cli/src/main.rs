@@ -15,6 +15,7 @@
 //! | `timeline` | `--timeline` |
 //! | `ps`, `top`, `snapshot`, `control` | `lwp ps`, `lwp top`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
+//! | `chaos` | `--chaos`, `lwp replay`: schedules from a seed or a file |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
 //! | `guests` | the programs that come with it |
 //!
@@ -23,6 +24,7 @@
 
 mod args;
 mod bench;
+mod chaos;
 mod conform;
 mod control;
 mod demo;
@@ -95,6 +97,7 @@ fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
             say(&install::uninstall(&at.registry)?);
             Ok(())
         }
+        Command::Replay(options) => Err(done(chaos::replay(options))),
         Command::Ps(options) => ps::run(&options),
         Command::Top(options) => top::run(&options),
         Command::Demo => demo::run(),

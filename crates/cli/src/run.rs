@@ -5,6 +5,7 @@
 //! program last, since from then on the process belongs to the guest.
 
 use crate::args::{self, Wanted};
+use crate::chaos::Directed;
 use crate::control;
 use crate::fail::Failure;
 use crate::find;
@@ -24,8 +25,8 @@ use lwp_abi::signal::{SI_NOINFO, SIG_IGN, SigSet, Siginfo, Signo};
 use lwp_kernel::events::Listener;
 use lwp_kernel::itimer::Which;
 use lwp_kernel::kernel::Config;
-use lwp_kernel::machine::Vcpus;
-use lwp_kernel::sched::Fair;
+use lwp_kernel::machine::{Machine, Vcpus};
+use lwp_kernel::sched::{Fair, Policy};
 use lwp_kernel::sig::SigAct;
 use lwp_kernel::{Kernel, Personality};
 use lwp_machine::{HostMachine, LinuxHost, MainVcpu};
@@ -157,8 +158,11 @@ struct Runner {
 impl Runner {
     fn new(wanted: &Wanted, mut of_runner: OfRunner) -> Result<Self, Failure> {
         let program = &wanted.program;
+        let direction = wanted.direction.as_ref();
         let of_machine = lwp_machine::Options {
-            vcpus: program.vcpus.map(NonZeroUsize::get),
+            vcpus: direction
+                .map(|_| 1)
+                .or(program.vcpus.map(NonZeroUsize::get)),
             no_fast_calls: program.no_fast_calls,
             ..lwp_machine::Options::default()
         };
@@ -181,7 +185,8 @@ impl Runner {
         };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let calls: Arc<dyn Personality> = Arc::<Unix>::clone(&sys);
-        let below = Arc::<HostMachine>::clone(&machine);
+        let main_vcpu = machine.adopt_main_thread()?;
+        let chaos = direction.map(|direction| Directed::new(direction, &machine));
         let mut listeners: Vec<Arc<dyn Listener>> = Vec::new();
         if let Some(tally) = &tally {
             listeners.push(Arc::<Tally>::clone(tally));
@@ -192,15 +197,25 @@ impl Runner {
             let timeline = Timeline::new(timeline, room, &program.words, pid);
             listeners.push(Arc::new(timeline));
         }
+        if let Some(chaos) = &chaos {
+            listeners.extend(chaos.listeners(is_heard, &program.words));
+        }
         let listener = observe::all(listeners);
-        let kernel = Kernel::with_listener(below, calls, Box::new(Fair), config, pid, listener);
-        let main_vcpu = machine.adopt_main_thread()?;
+        let below: Arc<dyn Machine> = match &chaos {
+            Some(chaos) => Arc::clone(&chaos.machine) as Arc<dyn Machine>,
+            None => Arc::<HostMachine>::clone(&machine),
+        };
+        let policy: Box<dyn Policy> = match &chaos {
+            Some(chaos) => Box::new(chaos.policy()),
+            None => Box::new(Fair),
+        };
+        let kernel = Kernel::with_listener(below, calls, policy, config, pid, listener);
         control::serve(&machine, &kernel, &sys);
         if !program.quiet {
             waits::watch_for_deadlock(&kernel, &sys);
         }
         match tally {
-            Some(tally) => stats::print_at_exit(&machine, &kernel, &sys, tally),
+            Some(tally) => stats::print_at_exit(&machine, &kernel, &sys, tally, chaos),
             None if wanted.watch.left && is_heard => {
                 stats::print_left_at_exit(&machine, &kernel, &sys);
             }

@@ -1,5 +1,6 @@
 //! `--stats`: what was counted, on stderr, when the program ends.
 
+use crate::chaos::Directed;
 use crate::snapshot::{nanos, span};
 use crate::tally::{CLASSES, Sums, Tally};
 use core::time::Duration;
@@ -25,6 +26,7 @@ pub(crate) fn print_at_exit(
     kernel: &Arc<Kernel>,
     sys: &Arc<Unix>,
     tally: Arc<Tally>,
+    chaos: Option<Directed>,
 ) {
     let begun = Instant::now();
     at_exit(machine, kernel, sys, move |stats, kernel, left| {
@@ -33,7 +35,9 @@ pub(crate) fn print_at_exit(
             None => format!("LWP {}", lid.raw()),
         };
         let time = (begun.elapsed(), kernel.sched.started());
-        report(&tally.sums(), stats, time, named) + &left
+        let of_chaos = chaos.iter().flat_map(Directed::report);
+        let of_chaos = of_chaos.map(|(name, value)| line(name, &value));
+        report(&tally.sums(), stats, time, named) + &of_chaos.collect::<String>() + &left
     });
 }
 

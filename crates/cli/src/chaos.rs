@@ -1,0 +1,238 @@
+//! `lwp run --chaos SEED`, and `lwp replay FILE`: schedules from a seed, or from a file.
+
+use crate::args::{self, Program, Replay, Wanted};
+use crate::fail::Failure;
+use crate::run;
+use core::convert::Infallible;
+use lwp_chaos::schedule::Schedule;
+use lwp_chaos::strategy::{Perturb, Plan};
+use lwp_chaos::{Chaos, ChaosMachine, Director, EventHash, Seed, Source, Time};
+use lwp_kernel::events::{Event, Listener, What};
+use lwp_machine::HostMachine;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{self, PathBuf};
+use std::sync::Arc;
+
+/// Who decides in a run, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Direction {
+    pub(crate) seed: Seed,
+    pub(crate) plan: Plan,
+    pub(crate) perturb: Option<Perturb>,
+    pub(crate) time: Time,
+    pub(crate) source: Source,
+    /// Where to write what was decided.
+    pub(crate) record: Option<PathBuf>,
+    /// The hash that is expected.
+    pub(crate) hash: Option<u64>,
+}
+
+impl args::Chaos {
+    /// What the options say, if there is a seed among them.
+    pub(crate) fn direction(&self) -> Option<Direction> {
+        let seed = Seed(self.chaos?);
+        // The program may go to another directory before it ends.
+        let absolute = |file: &PathBuf| path::absolute(file).unwrap_or_else(|_| file.clone());
+        Some(Direction {
+            seed,
+            plan: self.how.policy.unwrap_or_default(),
+            perturb: self.how.perturb,
+            time: if self.virtual_time {
+                Time::Virtual
+            } else {
+                Time::Real
+            },
+            source: Source::Seed,
+            record: self.record.as_ref().map(absolute),
+            hash: None,
+        })
+    }
+}
+
+impl Direction {
+    /// The words before the program's, for the program that this one executes: the same seed, and no file.
+    pub(crate) fn words_again(&self, words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        if self.record.is_none() && self.source == Source::Seed {
+            return words;
+        }
+        let mut again: Vec<_> = ["lwp", "run", "--quiet", "--chaos"]
+            .map(str::to_owned)
+            .to_vec();
+        again.extend([
+            self.seed.0.to_string(),
+            "--policy".to_owned(),
+            self.plan.to_string(),
+        ]);
+        if let Some(perturb) = self.perturb {
+            again.extend(["--perturb".to_owned(), perturb.to_string()]);
+        }
+        if self.time == Time::Virtual {
+            again.push("--virtual-time".to_owned());
+        }
+        again.into_iter().map(String::into_bytes).collect()
+    }
+
+    /// What is recorded of a run of `program`.
+    pub(crate) fn schedule(&self, program: &[OsString]) -> Schedule {
+        Schedule {
+            seed: self.seed,
+            plan: self.plan,
+            perturb: self.perturb,
+            time: self.time,
+            hash: None,
+            program: program.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            decisions: Vec::new(),
+        }
+    }
+}
+
+/// The parts of a run that is directed.
+pub(crate) struct Directed {
+    pub(crate) machine: Arc<ChaosMachine<HostMachine>>,
+    direction: Direction,
+    chaos: Arc<Chaos>,
+    hash: Arc<EventHash>,
+}
+
+impl Directed {
+    /// As `direction` has it, on `machine`, whose vcpu 0 this thread is.
+    pub(crate) fn new(direction: &Direction, machine: &Arc<HostMachine>) -> Self {
+        let Direction {
+            seed,
+            plan,
+            perturb,
+            time,
+            ref source,
+            ..
+        } = *direction;
+        let chaos = Chaos::new(seed, plan, perturb, source.clone());
+        let machine = ChaosMachine::new(Arc::clone(machine), Arc::clone(&chaos), time, None);
+        Self {
+            machine: Arc::new(machine),
+            direction: direction.clone(),
+            chaos,
+            hash: Arc::new(EventHash::new(time)),
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Director {
+        Director(Arc::clone(&self.chaos))
+    }
+
+    /// Who is to listen: one that makes the hash, and one that looks at it in the end, if anybody is to be told.
+    pub(crate) fn listeners(&self, is_heard: bool, program: &[OsString]) -> Vec<Arc<dyn Listener>> {
+        let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&self.hash) as _];
+        if is_heard && (self.direction.record.is_some() || self.direction.hash.is_some()) {
+            listeners.push(Arc::new(Last {
+                chaos: Arc::clone(&self.chaos),
+                hash: Arc::clone(&self.hash),
+                schedule: self.direction.schedule(program),
+                direction: self.direction.clone(),
+            }));
+        }
+        listeners
+    }
+
+    /// What `--stats` says of it.
+    pub(crate) fn report(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("event hash:", format!("{:016x}", self.hash.hash())),
+            ("events", self.hash.events().to_string()),
+            (
+                "decisions",
+                format!(
+                    "{} at {} points",
+                    self.chaos.decisions().len(),
+                    self.chaos.points()
+                ),
+            ),
+        ];
+        if self.chaos.stretches() > 0 {
+            let stretches = self.chaos.stretches();
+            let text = format!(
+                "{stretches} preemptions of LWPs that made no system call for long; they may come elsewhere next time"
+            );
+            lines.push(("by the clock", text));
+        }
+        lines
+    }
+}
+
+/// Writes the record, and compares the hash, when the program ends or executes another.
+struct Last {
+    chaos: Arc<Chaos>,
+    hash: Arc<EventHash>,
+    schedule: Schedule,
+    direction: Direction,
+}
+
+impl Last {
+    fn finish(&self) {
+        let hash = self.hash.hash();
+        if let Some(file) = &self.direction.record {
+            let schedule = Schedule {
+                hash: Some(hash),
+                decisions: self.chaos.decisions(),
+                ..self.schedule.clone()
+            };
+            if let Err(why) = fs::write(file, schedule.to_string()) {
+                // Nobody is left to be told of a failure of this.
+                let _ = writeln!(std::io::stderr(), "lwp: {}: {why}", file.display());
+            }
+        }
+        if self.direction.hash.is_some_and(|expected| expected != hash) {
+            let _ = writeln!(
+                std::io::stderr(),
+                "lwp: the program did not do what it did when this was recorded"
+            );
+        }
+    }
+}
+
+impl Listener for Last {
+    fn event(&self, event: &Event) {
+        if matches!(event.what, What::End { .. } | What::Exec { .. }) {
+            self.finish();
+        }
+    }
+}
+
+/// `lwp replay`.
+///
+/// # Errors
+/// Why the program was not run.
+pub(crate) fn replay(options: Replay) -> Result<Infallible, Failure> {
+    let name = || options.file.clone().into_os_string();
+    let text = fs::read(&options.file).map_err(|why| Failure::Denied(name(), why))?;
+    let text = String::from_utf8_lossy(&text);
+    let schedule: Schedule = text.parse().map_err(|why| Failure::Schedule(name(), why))?;
+    let words: Vec<_> = schedule.program.into_iter().map(OsString::from_vec).collect();
+    if words.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{} names no program",
+            options.file.display()
+        )));
+    }
+    let wanted = Wanted {
+        program: Program {
+            words,
+            quiet: options.quiet,
+            ..Program::default()
+        },
+        watch: options.watch,
+        tracing: None,
+        direction: Some(Direction {
+            seed: schedule.seed,
+            plan: schedule.plan,
+            perturb: schedule.perturb,
+            time: schedule.time,
+            source: Source::List(schedule.decisions),
+            record: None,
+            hash: schedule.hash,
+        }),
+    };
+    run::run(&wanted, &[])
+}
