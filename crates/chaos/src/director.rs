@@ -69,6 +69,8 @@ struct St {
     /// How often an LWP was preempted because it made no system call for long.
     stretches: u64,
     forks: u64,
+    /// Where walks have led.
+    addresses: FxHashMap<Anchor, u64>,
     record: Vec<Decision>,
 }
 
@@ -108,6 +110,7 @@ impl Chaos {
             late: FxHashMap::default(),
             stretches: 0,
             forks: 0,
+            addresses: FxHashMap::default(),
             record: Vec::new(),
         };
         Arc::new(Self { st: Mutex::new(st) })
@@ -141,6 +144,11 @@ impl Chaos {
         self.st().stretches
     }
 
+    /// The address of the instruction to which the walk at `at` has led.
+    pub fn address(&self, at: Anchor) -> Option<u64> {
+        self.st().addresses.get(&at).copied()
+    }
+
     /// The seed for whatever is no decision.
     pub(crate) fn seed(&self) -> Seed {
         self.st().seed
@@ -163,9 +171,11 @@ impl Chaos {
         Visit { at, walk }
     }
 
-    /// The steps of a walk are done: whether its place is to be watched. If not, the LWP is to make way.
-    pub(crate) fn walked(&self, at: Anchor, walk: Walk) -> bool {
+    /// The steps of a walk are done, and have led to `address`: whether its place is to be watched. If not, the LWP is
+    /// to make way.
+    pub(crate) fn walked(&self, at: Anchor, walk: Walk, address: u64) -> bool {
         let st = &mut *self.st();
+        st.addresses.insert(at, address);
         if walk.hits == 0 {
             st.forced = Some(Forced::Walk(at, walk));
             return false;
@@ -301,9 +311,7 @@ impl St {
             (!others_only || *birth != current)
                 && late.get(birth).is_none_or(|&until| until <= points)
         };
-        let usual = waiting(rq)
-            .find(can_run)
-            .or_else(|| waiting(rq).next())?;
+        let usual = waiting(rq).find(can_run).or_else(|| waiting(rq).next())?;
         let mut others = waiting(rq).filter(can_run);
         let chosen = match (&mut self.decider, forced) {
             (_, Some(Forced::Stretch)) => None,

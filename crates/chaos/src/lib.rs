@@ -35,4 +35,4 @@ pub mod strategy;
 pub use director::{Chaos, Director, Source};
 pub use draw::Seed;
 pub use hash::EventHash;
-pub use machine::{ChaosMachine, Time};
+pub use machine::{ChaosMachine, Hang, OnHang, Time};

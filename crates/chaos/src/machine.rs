@@ -56,6 +56,18 @@ impl FromStr for Time {
     }
 }
 
+/// Why a program counts as one that hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hang {
+    /// Every LWP waits, and nothing can wake any.
+    Deadlock,
+    /// The end of time has come ([`ChaosMachine::end_at`]).
+    Time,
+}
+
+/// What is done about a program that hangs.
+pub type OnHang = Box<dyn Fn(Hang) + Send + Sync>;
+
 /// The monotonic clock when a run begins, nanoseconds.
 const BEGIN: u64 = 1_000_000_000_000;
 /// The realtime clock is ahead of it by this: a run begins on 2023-11-14 at 22:30 UTC.
@@ -69,6 +81,8 @@ const LONG_VISIT: u32 = 2_000_000;
 const LOOK: u64 = 128;
 /// How long real events are waited for before time jumps.
 const GRACE: Duration = Duration::from_millis(2);
+/// For how long a program may wait for nothing but host descriptors before it hangs.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// An LWP that has computed for between one and two times this without a system call is preempted: CPU time of the
 /// host's, and as much of the guest's.
 const STRETCH: Duration = Duration::from_millis(4);
@@ -104,18 +118,13 @@ pub struct ChaosMachine<M> {
     has_forked: AtomicBool,
     /// See [`ChaosMachine::end_at`].
     end: AtomicU64,
-    hang: Option<Box<dyn Fn() + Send + Sync>>,
+    hang: Option<OnHang>,
 }
 
 impl<M: Machine> ChaosMachine<M> {
     /// Around `inner`, on whose vcpu 0 this is called. `hang`, if there is one, is called when nothing can ever happen
     /// again, or the end of time has come ([`ChaosMachine::end_at`]).
-    pub fn new(
-        inner: Arc<M>,
-        chaos: Arc<Chaos>,
-        time: Time,
-        hang: Option<Box<dyn Fn() + Send + Sync>>,
-    ) -> Self {
+    pub fn new(inner: Arc<M>, chaos: Arc<Chaos>, time: Time, hang: Option<OnHang>) -> Self {
         if time == Time::Virtual {
             inner.trap_counter();
             inner.watch_cpu(STRETCH);
@@ -159,13 +168,13 @@ impl<M: Machine> ChaosMachine<M> {
         let ran = self.ran.load(Ordering::Relaxed) + by;
         self.ran.store(ran, Ordering::Relaxed);
         if now >= self.end.load(Ordering::Relaxed) {
-            self.hangs();
+            self.hangs(Hang::Time);
         }
     }
 
-    fn hangs(&self) {
+    fn hangs(&self, why: Hang) {
         if let Some(hang) = &self.hang {
-            hang();
+            hang(why);
         }
     }
 
@@ -200,7 +209,7 @@ impl<M: Machine> ChaosMachine<M> {
                 },
             }
         }
-        if !self.chaos.walked(visit.at, walk) {
+        if !self.chaos.walked(visit.at, walk, cx.regs.rip) {
             return Some(Trap::Preempted);
         }
         if !self.inner.set_breakpoint(Some(cx.regs.rip)) {
@@ -284,8 +293,18 @@ impl<M: Machine> ChaosMachine<M> {
                 self.pass(0);
             }
             Wait::Forever => {
-                if self.hang.is_some() && !self.has_outside() {
-                    self.hangs();
+                if self.hang.is_some() && !self.has_forked.load(Ordering::Relaxed) {
+                    let patience = if self.has_outside() {
+                        PATIENCE
+                    } else {
+                        Duration::ZERO
+                    };
+                    let until = self.inner.monotonic() + patience;
+                    self.inner.poll(cpu, Wait::Until(until), events);
+                    if !events.is_empty() {
+                        return;
+                    }
+                    self.hangs(Hang::Deadlock);
                 }
                 self.inner.poll(cpu, Wait::Forever, events);
             }

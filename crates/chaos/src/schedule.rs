@@ -135,10 +135,7 @@ pub struct Decision {
 impl Decision {
     /// It takes the vcpu from an LWP that could have gone on.
     pub fn is_preemption(&self) -> bool {
-        matches!(
-            self.anchor.point,
-            Point::Call | Point::Return | Point::User
-        )
+        matches!(self.anchor.point, Point::Call | Point::Return | Point::User)
     }
 }
 

@@ -530,11 +530,22 @@ mod tests {
     #[test]
     fn plans_are_read_as_they_are_written() {
         for text in [
-            "fair", "random:5", "pct:3:1000", "starve:20", "steps:7", "mix:0",
+            "fair",
+            "random:5",
+            "pct:3:1000",
+            "starve:20",
+            "steps:7",
+            "mix:0",
         ] {
             assert_eq!(text.parse::<Plan>().unwrap().to_string(), text);
         }
-        assert_eq!("pct".parse(), Ok(Plan::Pct { depth: 3, points: 0 }));
+        assert_eq!(
+            "pct".parse(),
+            Ok(Plan::Pct {
+                depth: 3,
+                points: 0
+            })
+        );
         for text in ["", "pct:x", "fair:1:2", "random:1:2", "mad"] {
             assert!(text.parse::<Plan>().is_err(), "{text}");
         }
@@ -601,7 +612,11 @@ mod tests {
     #[test]
     fn a_starving_lwp_is_left_out_for_a_while() {
         let found = (0..100).any(|seed| {
-            let ran = play(&mut *strategy(Plan::Starve { points: 200 }, Seed(seed)), 4, 400);
+            let ran = play(
+                &mut *strategy(Plan::Starve { points: 200 }, Seed(seed)),
+                4,
+                400,
+            );
             let longest = ran.split(|&birth| birth == 1).map(<[u64]>::len).max();
             longest > Some(100)
         });
@@ -610,7 +625,13 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_never_happens_and_what_is_on_does() {
-        let kinds = [Point::Park, Point::Wake, Point::Transfer, Point::Signal, Point::Start];
+        let kinds = [
+            Point::Park,
+            Point::Wake,
+            Point::Transfer,
+            Point::Signal,
+            Point::Start,
+        ];
         let happens = |perturb: Perturb, point| {
             let rates = Rates::new(Seed(3), Some(perturb));
             (0..100).any(|nth| {

@@ -1,12 +1,12 @@
 //! What can be typed.
 
+use crate::chaos::Direction;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use core::num::{NonZeroU32, NonZeroUsize};
 use core::time::Duration;
 use lwp_chaos::strategy::{Perturb, Plan};
 use lwp_trace::filter::Filter;
-use crate::chaos::Direction;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, PathBuf};
@@ -51,6 +51,12 @@ pub(crate) enum Command {
     ///
     /// Needs the same program, in the same directory. If what happens is not what happened then, it says so.
     Replay(Replay),
+    /// Run a program under many schedules, until it fails
+    ///
+    /// Each schedule comes from a seed (see `lwp run --chaos`), in virtual time. It fails with an exit status that is not
+    /// 0, a fatal signal, a hang, or a pattern in its output. Then decisions are left out for as long as it still
+    /// fails. What is left is told in words, and written to a file for `lwp replay`.
+    Hunt(Hunt),
     /// Show the guests that run now, LWP by LWP
     ///
     /// Only those of this user. States are NetBSD's: O on a vcpu, R runnable, S asleep, I asleep for 20 s or more,
@@ -227,6 +233,86 @@ pub(crate) struct Run {
     pub(crate) program: Program,
 }
 
+const HUNT_EXAMPLES: &str = "\
+Examples:
+  lwp hunt ./counter                     look for a schedule with which it fails
+  lwp hunt --runs 1000000 --jobs 8 -- ./server --self-test
+  lwp hunt --policy pct:4 --perturb none -- ./queue
+  lwp replay counter.17.schedule         the same again
+
+Exit status: 0 if nothing was found; 1 if something was; 125 if lwp failed,
+126 if the program cannot be run, 127 if it was not found.";
+
+/// `lwp hunt`.
+#[derive(Debug, Args)]
+#[command(after_help = HUNT_EXAMPLES)]
+pub(crate) struct Hunt {
+    /// How many schedules at most
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) runs: u64,
+
+    /// How many at a time [default: the CPUs we may use]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
+    /// A run hangs that has had so many seconds, of its time or of ours
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+
+    /// A run fails, too, that prints this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) pattern: Option<String>,
+
+    /// The first seed
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    #[command(flatten)]
+    pub(crate) how: Policies,
+
+    /// Where to write the schedule [default: PROGRAM.SEED.schedule]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Leave time to the host
+    #[arg(long, hide_short_help = true)]
+    pub(crate) real_time: bool,
+
+    /// Print how many schedules a second there are, and what one costs
+    #[arg(long, hide_short_help = true)]
+    pub(crate) bench: bool,
+
+    /// Run schedules for a hunt
+    #[arg(long, hide = true)]
+    pub(crate) server: bool,
+
+    /// Set a variable in the program's environment
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<Variable>,
+
+    /// The program and its arguments; without a slash it is looked for in PATH
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_names = ["PROGRAM", "ARGS"]
+    )]
+    pub(crate) words: Vec<OsString>,
+}
+
+impl Hunt {
+    /// How long a run may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How many runs at a time.
+    pub(crate) fn jobs(&self) -> usize {
+        let cpus = std::thread::available_parallelism().ok();
+        self.jobs.or(cpus).map_or(1, NonZeroUsize::get)
+    }
+}
+
 /// `lwp replay`.
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -264,12 +350,7 @@ pub(crate) struct Chaos {
     /// With `--chaos`: write what was decided to a file, for `lwp replay`
     ///
     /// Of a program that executes another, the first is what the file is of.
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "chaos",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "FILE", requires = "chaos", hide_short_help = true)]
     pub(crate) record: Option<PathBuf>,
 }
 

@@ -2,15 +2,16 @@
 
 use crate::args::{self, Program, Replay, Wanted};
 use crate::fail::Failure;
+use crate::hunt::Reporter;
 use crate::run;
 use core::convert::Infallible;
 use lwp_chaos::schedule::Schedule;
 use lwp_chaos::strategy::{Perturb, Plan};
-use lwp_chaos::{Chaos, ChaosMachine, Director, EventHash, Seed, Source, Time};
+use lwp_chaos::{Chaos, ChaosMachine, Director, EventHash, OnHang, Seed, Source, Time};
 use lwp_kernel::events::{Event, Listener, What};
 use lwp_machine::HostMachine;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{self, PathBuf};
@@ -28,6 +29,8 @@ pub(crate) struct Direction {
     pub(crate) record: Option<PathBuf>,
     /// The hash that is expected.
     pub(crate) hash: Option<u64>,
+    /// Where a hunted process reports to.
+    pub(crate) hunted: Option<Arc<File>>,
 }
 
 impl args::Chaos {
@@ -48,6 +51,7 @@ impl args::Chaos {
             source: Source::Seed,
             record: self.record.as_ref().map(absolute),
             hash: None,
+            hunted: None,
         })
     }
 }
@@ -55,7 +59,7 @@ impl args::Chaos {
 impl Direction {
     /// The words before the program's, for the program that this one executes: the same seed, and no file.
     pub(crate) fn words_again(&self, words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        if self.record.is_none() && self.source == Source::Seed {
+        if self.record.is_none() && self.source == Source::Seed && self.hunted.is_none() {
             return words;
         }
         let mut again: Vec<_> = ["lwp", "run", "--quiet", "--chaos"]
@@ -83,7 +87,10 @@ impl Direction {
             perturb: self.perturb,
             time: self.time,
             hash: None,
-            program: program.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            program: program
+                .iter()
+                .map(|word| word.as_bytes().to_vec())
+                .collect(),
             decisions: Vec::new(),
         }
     }
@@ -93,8 +100,9 @@ impl Direction {
 pub(crate) struct Directed {
     pub(crate) machine: Arc<ChaosMachine<HostMachine>>,
     direction: Direction,
-    chaos: Arc<Chaos>,
+    pub(crate) chaos: Arc<Chaos>,
     hash: Arc<EventHash>,
+    pub(crate) reporter: Option<Arc<Reporter>>,
 }
 
 impl Directed {
@@ -109,12 +117,21 @@ impl Directed {
             ..
         } = *direction;
         let chaos = Chaos::new(seed, plan, perturb, source.clone());
-        let machine = ChaosMachine::new(Arc::clone(machine), Arc::clone(&chaos), time, None);
+        let hash = Arc::new(EventHash::new(time));
+        let reporter = direction.hunted.as_ref().map(|file| {
+            let file = Arc::clone(file);
+            Arc::new(Reporter::new(file, &chaos, &hash, machine))
+        });
+        let hang = reporter
+            .clone()
+            .map(|reporter| Box::new(move |hang| reporter.hang(hang)) as OnHang);
+        let machine = ChaosMachine::new(Arc::clone(machine), Arc::clone(&chaos), time, hang);
         Self {
             machine: Arc::new(machine),
             direction: direction.clone(),
             chaos,
-            hash: Arc::new(EventHash::new(time)),
+            hash,
+            reporter,
         }
     }
 
@@ -125,6 +142,7 @@ impl Directed {
     /// Who is to listen: one that makes the hash, and one that looks at it in the end, if anybody is to be told.
     pub(crate) fn listeners(&self, is_heard: bool, program: &[OsString]) -> Vec<Arc<dyn Listener>> {
         let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&self.hash) as _];
+        listeners.extend(self.reporter.clone().map(|reporter| reporter as _));
         if is_heard && (self.direction.record.is_some() || self.direction.hash.is_some()) {
             listeners.push(Arc::new(Last {
                 chaos: Arc::clone(&self.chaos),
@@ -209,7 +227,11 @@ pub(crate) fn replay(options: Replay) -> Result<Infallible, Failure> {
     let text = fs::read(&options.file).map_err(|why| Failure::Denied(name(), why))?;
     let text = String::from_utf8_lossy(&text);
     let schedule: Schedule = text.parse().map_err(|why| Failure::Schedule(name(), why))?;
-    let words: Vec<_> = schedule.program.into_iter().map(OsString::from_vec).collect();
+    let words: Vec<_> = schedule
+        .program
+        .into_iter()
+        .map(OsString::from_vec)
+        .collect();
     if words.is_empty() {
         return Err(Failure::Usage(format!(
             "{} names no program",
@@ -232,6 +254,7 @@ pub(crate) fn replay(options: Replay) -> Result<Infallible, Failure> {
             source: Source::List(schedule.decisions),
             record: None,
             hash: schedule.hash,
+            hunted: None,
         }),
     };
     run::run(&wanted, &[])

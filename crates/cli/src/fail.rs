@@ -61,6 +61,15 @@ pub(crate) enum Failure {
     /// The file is no schedule.
     #[error("{}: {why}", shown(.0), why = .1)]
     Schedule(OsString, NotASchedule),
+    /// A hunt cannot go on.
+    #[error("hunt: {0}")]
+    Hunt(io::Error),
+    /// The hunt has found something, and said so.
+    #[error("the program fails")]
+    Caught,
+    /// Another process of ours has said what it is, and ended with this status.
+    #[error("a server has ended with status {0}")]
+    Told(i32),
     /// The machine cannot be set up.
     #[error("this host: {0}")]
     Machine(#[from] MachineRefusal),
@@ -78,11 +87,23 @@ fn shown(name: &OsStr) -> String {
     name.to_string_lossy().chars().map(escaped).collect()
 }
 
+impl From<io::Error> for Failure {
+    /// Nobody takes what the command has to say.
+    fn from(err: io::Error) -> Self {
+        Self::Manual(err)
+    }
+}
+
 impl Failure {
+    /// Whether there is nothing to add to what was said.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Self::Caught | Self::Told(_))
+    }
+
     /// The exit status.
     pub(crate) fn status(&self) -> i32 {
         match self {
-            Self::NotConforming(_) | Self::Unfit(_) => 1,
+            Self::NotConforming(_) | Self::Unfit(_) | Self::Caught => 1,
             Self::Usage(_)
             | Self::Demo(_)
             | Self::Bench(_)
@@ -92,9 +113,11 @@ impl Failure {
             | Self::Manual(_)
             | Self::Output(..)
             | Self::Schedule(..)
+            | Self::Hunt(_)
             | Self::Ps(_)
             | Self::Machine(_) => 125,
             Self::Signalled(signo) => 128 + signo,
+            Self::Told(status) => *status,
             Self::Denied(..) | Self::Refused(..) => 126,
             Self::NotFound(_) => 127,
         }

@@ -16,6 +16,7 @@
 //! | `ps`, `top`, `snapshot`, `control` | `lwp ps`, `lwp top`: what guests are doing, and how that is asked |
 //! | `waits` | who waits for what: `lwp ps --waits`, and the report of a deadlock |
 //! | `chaos` | `--chaos`, `lwp replay`: schedules from a seed or a file |
+//! | `hunt` | `lwp hunt`: many schedules, until the program fails |
 //! | `fail` | how the command itself fails: exit statuses and the one line on stderr |
 //! | `guests` | the programs that come with it |
 //!
@@ -32,6 +33,7 @@ mod doctor;
 mod fail;
 mod find;
 mod guests;
+mod hunt;
 mod install;
 mod json;
 mod manual;
@@ -79,7 +81,9 @@ fn start(args: Vec<OsString>) -> i32 {
             },
         }
     };
-    eprintln!("lwp: {failure}");
+    if !failure.is_told() {
+        eprintln!("lwp: {failure}");
+    }
     failure.status()
 }
 
@@ -97,6 +101,7 @@ fn obey(cli: Cli, args: &[OsString]) -> Result<(), Failure> {
             say(&install::uninstall(&at.registry)?);
             Ok(())
         }
+        Command::Hunt(options) => hunt::run(&options, args),
         Command::Replay(options) => Err(done(chaos::replay(options))),
         Command::Ps(options) => ps::run(&options),
         Command::Top(options) => top::run(&options),

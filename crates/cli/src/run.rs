@@ -22,6 +22,7 @@ use core::time::Duration;
 use lwp_abi::lwp::LwpId;
 use lwp_abi::resource::{RLIMIT_STACK, Rlimit};
 use lwp_abi::signal::{SI_NOINFO, SIG_IGN, SigSet, Siginfo, Signo};
+use lwp_kernel::ctx::UserCtx;
 use lwp_kernel::events::Listener;
 use lwp_kernel::itimer::Which;
 use lwp_kernel::kernel::Config;
@@ -82,23 +83,54 @@ fn start(
     argv: Vec<OsString>,
 ) -> Result<Infallible, Failure> {
     let runner = Runner::new(wanted, of_runner)?;
-    let found = find::find(name)?;
-    let arguments = Arguments {
-        argv: argv.into_iter().map(OsString::into_vec).collect(),
-        envp: environment(&wanted.program.env),
-        execname: found.path,
-    };
-    runner.deepen_stack();
-    let (ignored, blocked) = lwp_machine::initial_signals();
-    // NetBSD's exec never leaves SIGCHLD ignored.
-    runner.ignore(ignored.minus(SigSet::of(&[Signo::SIGCHLD])));
-    let ctx = runner.load(name, found.file.as_fd(), &arguments)?;
-    drop(found.file);
-    let lid = LwpId::new(runner.kernel.proc.pid());
-    runner
-        .kernel
-        .start_first(lid, ctx, |first| first.set_sigmask(blocked));
-    runner.go()
+    let loaded = runner.load_first(wanted, name, argv)?;
+    runner.go_with(loaded)
+}
+
+/// A program that is loaded, and has not begun.
+struct Loaded {
+    ctx: UserCtx,
+    blocked: SigSet,
+}
+
+/// A directed run that has not begun: for a process that forks, to have it begin many times.
+pub(crate) struct Prepared {
+    runner: Runner,
+    loaded: Loaded,
+}
+
+impl Prepared {
+    /// All but the beginning of what `wanted` says.
+    ///
+    /// # Errors
+    /// Why the program cannot be run.
+    pub(crate) fn new(wanted: &Wanted) -> Result<Self, Failure> {
+        let runner = Runner::new(
+            wanted,
+            OfRunner {
+                words: wanted.words_again(Vec::new()),
+                is_child: false,
+            },
+        )?;
+        let argv = wanted.program.words.clone();
+        let name = argv.first().cloned().unwrap_or_default();
+        let loaded = runner.load_first(wanted, &name, argv)?;
+        Ok(Self { runner, loaded })
+    }
+
+    /// What is to be forked.
+    pub(crate) fn machine(&self) -> Arc<HostMachine> {
+        Arc::clone(&self.runner.machine)
+    }
+
+    /// Begins, in process `pid`, once `direct` has said how.
+    pub(crate) fn go(self, pid: i32, direct: impl FnOnce(&Directed)) -> ! {
+        self.runner.kernel.proc.set_pid(pid);
+        if let Some(chaos) = &self.runner.chaos {
+            direct(chaos);
+        }
+        self.runner.go_with(self.loaded)
+    }
 }
 
 /// Goes on as the program that another has executed.
@@ -149,8 +181,10 @@ pub(crate) fn handed_over() -> Option<Handover> {
 
 /// Everything but the program.
 struct Runner {
+    machine: Arc<HostMachine>,
     kernel: Arc<Kernel>,
     sys: Arc<Unix>,
+    chaos: Option<Arc<Directed>>,
     /// This thread's being vcpu 0.
     _main_vcpu: MainVcpu,
 }
@@ -210,20 +244,26 @@ impl Runner {
             None => Box::new(Fair),
         };
         let kernel = Kernel::with_listener(below, calls, policy, config, pid, listener);
-        control::serve(&machine, &kernel, &sys);
+        let chaos = chaos.map(Arc::new);
+        match chaos.as_ref().and_then(|chaos| chaos.reporter.as_ref()) {
+            Some(reporter) => reporter.set_kernel(&kernel),
+            None => control::serve(&machine, &kernel, &sys),
+        }
         if !program.quiet {
             waits::watch_for_deadlock(&kernel, &sys);
         }
         match tally {
-            Some(tally) => stats::print_at_exit(&machine, &kernel, &sys, tally, chaos),
+            Some(tally) => stats::print_at_exit(&machine, &kernel, &sys, tally, chaos.clone()),
             None if wanted.watch.left && is_heard => {
                 stats::print_left_at_exit(&machine, &kernel, &sys);
             }
             None => {}
         }
         Ok(Self {
+            machine,
             kernel,
             sys,
+            chaos,
             _main_vcpu: main_vcpu,
         })
     }
@@ -256,7 +296,7 @@ impl Runner {
         name: &OsString,
         file: BorrowedFd<'_>,
         arguments: &Arguments,
-    ) -> Result<lwp_kernel::ctx::UserCtx, Failure> {
+    ) -> Result<UserCtx, Failure> {
         let refused = |refusal| Failure::Refused(name.clone(), refusal);
         let program = exec::examine_file(file).map_err(refused)?;
         let stack = self.sys.limits.get(RLIMIT_STACK).rlim_cur;
@@ -269,6 +309,36 @@ impl Runner {
             ps_strings: loaded.ps_strings,
         });
         Ok(loaded.ctx)
+    }
+
+    /// Loads the first program of this process.
+    fn load_first(
+        &self,
+        wanted: &Wanted,
+        name: &OsString,
+        argv: Vec<OsString>,
+    ) -> Result<Loaded, Failure> {
+        let found = find::find(name)?;
+        let arguments = Arguments {
+            argv: argv.into_iter().map(OsString::into_vec).collect(),
+            envp: environment(&wanted.program.env),
+            execname: found.path,
+        };
+        self.deepen_stack();
+        let (ignored, blocked) = lwp_machine::initial_signals();
+        // NetBSD's exec never leaves SIGCHLD ignored.
+        self.ignore(ignored.minus(SigSet::of(&[Signo::SIGCHLD])));
+        let ctx = self.load(name, found.file.as_fd(), &arguments)?;
+        Ok(Loaded { ctx, blocked })
+    }
+
+    /// Runs what was loaded.
+    fn go_with(&self, loaded: Loaded) -> ! {
+        let lid = LwpId::new(self.kernel.proc.pid());
+        let Loaded { ctx, blocked } = loaded;
+        self.kernel
+            .start_first(lid, ctx, |first| first.set_sigmask(blocked));
+        self.go()
     }
 
     /// Runs LWPs for as long as there are any.

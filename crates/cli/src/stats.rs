@@ -26,7 +26,7 @@ pub(crate) fn print_at_exit(
     kernel: &Arc<Kernel>,
     sys: &Arc<Unix>,
     tally: Arc<Tally>,
-    chaos: Option<Directed>,
+    chaos: Option<Arc<Directed>>,
 ) {
     let begun = Instant::now();
     at_exit(machine, kernel, sys, move |stats, kernel, left| {
@@ -35,7 +35,7 @@ pub(crate) fn print_at_exit(
             None => format!("LWP {}", lid.raw()),
         };
         let time = (begun.elapsed(), kernel.sched.started());
-        let of_chaos = chaos.iter().flat_map(Directed::report);
+        let of_chaos = chaos.iter().flat_map(|chaos| chaos.report());
         let of_chaos = of_chaos.map(|(name, value)| line(name, &value));
         report(&tally.sums(), stats, time, named) + &of_chaos.collect::<String>() + &left
     });

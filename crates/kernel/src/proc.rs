@@ -153,7 +153,8 @@ impl Proc {
         self.pid.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_pid(&self, pid: i32) {
+    /// Says what it is in a process just forked, where no LWP knows another.
+    pub fn set_pid(&self, pid: i32) {
         self.pid.store(pid, Ordering::Relaxed);
     }
 

@@ -311,7 +311,8 @@ impl Sched {
     /// [`Policy::holds_signal`].
     #[inline]
     pub(crate) fn holds_signal(&self, lwp: &Lwp) -> bool {
-        self.meddler().is_some_and(|policy| policy.holds_signal(lwp))
+        self.meddler()
+            .is_some_and(|policy| policy.holds_signal(lwp))
     }
 
     /// [`Policy::signal_due`].
