@@ -49,6 +49,33 @@ pub trait UserMode {
         }
     }
 
+    /// Runs one instruction of the guest in `cx`, or one round of a `rep` instruction. `None`: it has run, and nothing
+    /// else has happened; else what [`UserMode::enter`] would have said. On [`Trap::Preempted`] it has run if that is
+    /// for the breakpoint ([`UserMode::take_hit`]), else not.
+    ///
+    /// By default the machine cannot do it, and enters.
+    fn step(&self, cx: &mut UserCtx) -> Option<Trap> {
+        Some(self.enter(cx))
+    }
+
+    /// Sets the process's one breakpoint in the guest's text, or takes it away. An instruction must begin at `at`.
+    ///
+    /// When an LWP arrives there in user mode, [`UserMode::enter`] and [`UserMode::step`] return [`Trap::Preempted`]
+    /// before the instruction runs, and [`UserMode::take_hit`] tells. A context that is at the breakpoint when it is
+    /// entered goes over it. The breakpoint goes with its text: when that is unmapped, replaced or protected anew. A
+    /// fork child has it, too.
+    ///
+    /// `false`: there is none now, because `at` is not private guest text that cannot be written, is a place that the
+    /// machine bypasses (a `syscall` instruction for which it has a quicker way), or is a `rep` instruction.
+    fn set_breakpoint(&self, at: Option<u64>) -> bool {
+        at.is_none()
+    }
+
+    /// Whether the breakpoint was the reason for a [`Trap::Preempted`] on this vcpu since the last time.
+    fn take_hit(&self) -> bool {
+        false
+    }
+
     /// How many system calls of this vcpu have come by a road that takes much longer than the common one.
     fn traps(&self) -> u64 {
         0
@@ -356,6 +383,16 @@ pub trait Vcpus {
     /// Asks that vcpu `cpu`, the calling one, be kicked at `at` (CLOCK_MONOTONIC) at the latest. Later
     /// requests replace earlier ones only if sooner; the request lapses when it has fired.
     fn tick_at(&self, cpu: CpuId, at: Duration);
+
+    /// From now on the calling vcpu is kicked whenever its thread has used so much CPU time more, in fork children,
+    /// too. By default never.
+    fn watch_cpu(&self, every: Duration) {
+        let _ = every;
+    }
+
+    /// From now on a guest on the calling vcpu that reads the CPU's time-stamp counter (`rdtsc`, `rdtscp`) gets a
+    /// general-protection fault, vector 13, in fork children, too. By default it can read it.
+    fn trap_counter(&self) {}
 
     /// The top of a vcpu's loop, nothing held: waits here while another vcpu forks or execs.
     fn stop_point(&self, cpu: CpuId);
