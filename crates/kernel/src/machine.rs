@@ -49,21 +49,29 @@ pub trait UserMode {
         }
     }
 
-    /// Runs one instruction of the guest in `cx`. `None`: it has run, and nothing else has happened.
+    /// Runs one instruction of the guest in `cx`, or one round of a `rep` instruction. `None`: it has run, and nothing
+    /// else has happened; else what [`UserMode::enter`] would have said. On [`Trap::Preempted`] it has run if that is
+    /// for the breakpoint ([`UserMode::take_hit`]), else not.
     ///
-    /// For one vcpu; a machine that cannot stop there runs as [`UserMode::enter`] does.
+    /// By default the machine cannot do it, and enters.
     fn step(&self, cx: &mut UserCtx) -> Option<Trap> {
         Some(self.enter(cx))
     }
 
-    /// Has [`UserMode::enter`] come back with [`Trap::Preempted`] before the instruction at `at` runs, whoever comes to
-    /// it; then [`UserMode::take_hit`] says so. An instruction begins there, and it is the only such place. `false` if
-    /// that cannot be done; `None` takes it back.
-    fn set_breakpoint(&self, _at: Option<u64>) -> bool {
-        false
+    /// Sets the process's one breakpoint in the guest's text, or takes it away. An instruction must begin at `at`.
+    ///
+    /// When an LWP arrives there in user mode, [`UserMode::enter`] and [`UserMode::step`] return [`Trap::Preempted`]
+    /// before the instruction runs, and [`UserMode::take_hit`] tells. A context that is at the breakpoint when it is
+    /// entered goes over it. The breakpoint goes with its text: when that is unmapped, replaced or protected anew. A
+    /// fork child has it, too.
+    ///
+    /// `false`: there is none now, because `at` is not private guest text that cannot be written, is a place that the
+    /// machine bypasses (a `syscall` instruction for which it has a quicker way), or is a `rep` instruction.
+    fn set_breakpoint(&self, at: Option<u64>) -> bool {
+        at.is_none()
     }
 
-    /// Whether the last return was that of [`UserMode::set_breakpoint`]; says so once.
+    /// Whether the breakpoint was the reason for a [`Trap::Preempted`] on this vcpu since the last time.
     fn take_hit(&self) -> bool {
         false
     }
@@ -376,11 +384,15 @@ pub trait Vcpus {
     /// requests replace earlier ones only if sooner; the request lapses when it has fired.
     fn tick_at(&self, cpu: CpuId, at: Duration);
 
-    /// From now on the guest's RDTSC and RDTSCP on the calling vcpu are general-protection faults.
-    fn trap_counter(&self) {}
+    /// From now on the calling vcpu is kicked whenever its thread has used so much CPU time more, in fork children,
+    /// too. By default never.
+    fn watch_cpu(&self, every: Duration) {
+        let _ = every;
+    }
 
-    /// From now on the calling vcpu is kicked each time its thread has used so much CPU time.
-    fn watch_cpu(&self, _every: Duration) {}
+    /// From now on a guest on the calling vcpu that reads the CPU's time-stamp counter (`rdtsc`, `rdtscp`) gets a
+    /// general-protection fault, vector 13, in fork children, too. By default it can read it.
+    fn trap_counter(&self) {}
 
     /// The top of a vcpu's loop, nothing held: waits here while another vcpu forks or execs.
     fn stop_point(&self, cpu: CpuId);

@@ -67,9 +67,8 @@ pub(crate) struct Block {
 
     /// When a kick's signal was sent last, in nanoseconds of `CLOCK_MONOTONIC`.
     pub(crate) kicked_at: AtomicU64,
-    /// A trap flag of the guest's has fired inside the entry stub: the next one, in the guest, comes
-    /// one instruction too early and is dropped.
-    pub(crate) stepping: AtomicBool,
+    /// The guest has arrived at the breakpoint (`patch`), and nobody has asked yet.
+    pub(crate) hit: AtomicBool,
     /// System calls that came through Syscall User Dispatch.
     pub(crate) slow: AtomicU64,
     /// Signals that made this vcpu leave user mode or stay out of it.
@@ -111,7 +110,7 @@ impl Block {
             host_mxcsr: HOST_MXCSR,
             fsgsbase: AtomicU8::new(0),
             kicked_at: AtomicU64::new(0),
-            stepping: AtomicBool::new(false),
+            hit: AtomicBool::new(false),
             slow: AtomicU64::new(0),
             kicks: AtomicU64::new(0),
             tick: AtomicU64::new(u64::MAX),

@@ -9,7 +9,7 @@
 //!    has done needs undoing except RSP, FS, MXCSR and flags, and `lwp_entry_abort` does that from any
 //!    register state. A signal in that range makes it abort, so a kick is never lost between the
 //!    check of `pending` and the guest.
-//! 2. The last jump changes no register: after a signal return all sixteen and the flags are exact.
+//! 2. The last jump (or `iretq`) changes no register: after a signal return all sixteen and the flags are exact.
 //! 3. Nothing is stored below a stack pointer of the guest's, nor above it.
 //! 4. The exit stub is a straight line into host code; signals in it only set `pending`.
 //! 5. From `lwp_fast_first` to `lwp_fast_jump` the way back from a fast call is a second restartable
@@ -47,6 +47,8 @@ pub(crate) const LEFT_PARKED: u64 = 3;
 
 /// Flags that `sahf` cannot set, or that host code cannot live with: TF, DF, NT, AC, ID.
 const RARE_FLAGS: u32 = 1 << 8 | 1 << 10 | 1 << 14 | 1 << 18 | 1 << 21;
+/// Flags that user mode can set: these, and CF, PF, AF, ZF, SF, OF. RF would only hide a debugger's breakpoint.
+const LOADABLE_FLAGS: u32 = RARE_FLAGS | 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11;
 /// Flags with which compiled code does not work: TF, DF, AC, and NT for good measure.
 pub(crate) const HOST_HATES: u32 = 1 << 8 | 1 << 10 | 1 << 14 | 1 << 18;
 
@@ -196,18 +198,26 @@ global_asm!(
     "    test eax, {rare}",
     "    jnz 2f",
     load_flags_and_rsp!(),
-    "3:  mov rcx, [rdi + {rcx}]",
+    "    mov rcx, [rdi + {rcx}]",
     "    mov rax, [rdi + {rax}]",
     "    mov rdi, [rdi + {rdi}]",
     ".globl lwp_entry_jump",
     ".hidden lwp_entry_jump",
     "lwp_entry_jump:",
     "    jmp qword ptr gs:[{b_guest_rip}]",
-    // With the guest's TF from here on every instruction traps; the handler lets it go on.
-    "2:  push rax",
-    "    popfq",
-    "    mov rsp, [rdi + {rsp}]",
-    "    jmp 3b",
+    // All of the rest at once: with TF the first trap comes after the guest's first instruction.
+    "2:  mov ecx, ss",
+    "    push rcx",
+    "    push [rdi + {rsp}]",
+    "    and eax, {loadable}",
+    "    push rax",
+    "    mov ecx, cs",
+    "    push rcx",
+    "    push gs:[{b_guest_rip}]",
+    "    mov rcx, [rdi + {rcx}]",
+    "    mov rax, [rdi + {rax}]",
+    "    mov rdi, [rdi + {rdi}]",
+    "    iretq",
     ".globl lwp_entry_last",
     ".hidden lwp_entry_last",
     "lwp_entry_last:",
@@ -252,6 +262,7 @@ global_asm!(
     r14 = const reg(offset_of!(Regs, r14)),
     r15 = const reg(offset_of!(Regs, r15)),
     rare = const RARE_FLAGS,
+    loadable = const LOADABLE_FLAGS,
     preempted = const LEFT_PREEMPTED,
 );
 

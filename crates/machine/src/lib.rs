@@ -11,6 +11,8 @@
 //! | `block` | what a vcpu's assembly and handlers find through `%gs:` |
 //! | `signals`, `fault`, `outside` | host signals: system calls that trap, faults, kicks, signals from outside |
 //! | `sud` | Syscall User Dispatch, which catches every system call |
+//! | `step` | one instruction at a time, and over the breakpoint |
+//! | `counter` | the CPU's time-stamp counter, kept from the guest |
 //! | `patch`, `trampoline` | patched call sites, which make the common one cheap |
 //! | `fpu`, `mem_fns`, `str_fns` | vector and x87 state; `memcpy` and the like that leave it alone |
 //! | `mem`, `guest_asm` | guest memory |
@@ -32,6 +34,7 @@
 mod block;
 mod clock;
 mod control;
+mod counter;
 mod descriptors;
 mod entry;
 mod fast;
@@ -50,6 +53,7 @@ mod poller;
 mod process;
 mod signals;
 mod start;
+mod step;
 mod str_fns;
 mod sud;
 mod trampoline;
@@ -308,8 +312,19 @@ impl HostMachine {
             return Some(Self::left(block, entry::LEFT_PREEMPTED));
         }
         fpu::load(cx);
-        block.stepping.store(false, Ordering::Relaxed);
         None
+    }
+
+    /// Enters, wherever the breakpoint is.
+    fn enter_bare(&self, block: &Block, cx: &mut UserCtx) -> Trap {
+        if let Some(trap) = Self::get_ready(block, cx) {
+            return trap;
+        }
+        // SAFETY: `current` shows that this thread is a vcpu; RIP and FS base were looked at and the
+        // FP state loaded just now.
+        let left = unsafe { entry::enter(cx) };
+        fpu::after_exit(cx, self.inner.host_keeps_uppers);
+        Self::left(block, left)
     }
 }
 
@@ -320,7 +335,8 @@ impl UserMode for HostMachine {
 
     fn run(&self, cx: &mut Option<Box<UserCtx>>, calls: &mut dyn FastCalls) -> Option<Trap> {
         let here = cx.as_deref_mut()?;
-        if !self.inner.makes_fast_calls {
+        // With a breakpoint, too, contexts are entered one by one.
+        if !self.inner.makes_fast_calls || patch::has_breakpoint() {
             return Some(self.enter(here));
         }
         let block = &self.inner.current().block;
@@ -348,14 +364,29 @@ impl UserMode for HostMachine {
 
     fn enter(&self, cx: &mut UserCtx) -> Trap {
         let block = &self.inner.current().block;
-        if let Some(trap) = Self::get_ready(block, cx) {
+        if patch::is_breakpoint(cx.regs.rip)
+            && let Some(trap) = step::step(block, cx, |cx| self.enter_bare(block, cx))
+        {
             return trap;
         }
-        // SAFETY: `current` shows that this thread is a vcpu; RIP and FS base were looked at and the
-        // FP state loaded just now.
-        let left = unsafe { entry::enter(cx) };
-        fpu::after_exit(cx, self.inner.host_keeps_uppers);
-        Self::left(block, left)
+        self.enter_bare(block, cx)
+    }
+
+    fn step(&self, cx: &mut UserCtx) -> Option<Trap> {
+        let block = &self.inner.current().block;
+        step::step(block, cx, |cx| self.enter_bare(block, cx))
+    }
+
+    fn set_breakpoint(&self, at: Option<u64>) -> bool {
+        patch::lock().set_breakpoint(at)
+    }
+
+    fn take_hit(&self) -> bool {
+        self.inner
+            .current()
+            .block
+            .hit
+            .swap(false, Ordering::Relaxed)
     }
 
     fn switch_out(&self, cx: &mut UserCtx) {
@@ -498,6 +529,14 @@ impl Vcpus for HostMachine {
 
     fn tick_at(&self, cpu: CpuId, at: Duration) {
         self.inner.tick_at(cpu, at);
+    }
+
+    fn watch_cpu(&self, every: Duration) {
+        self.inner.watch_cpu(every);
+    }
+
+    fn trap_counter(&self) {
+        counter::trap();
     }
 
     fn stop_point(&self, cpu: CpuId) {

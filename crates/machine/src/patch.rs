@@ -8,6 +8,8 @@
 //! `jmp rel32` to a trampoline that has it; `0f 05` stays where it is. So nothing can jump into the
 //! middle of what was changed, and a jump straight to `0f 05` (or a restarted call) still traps.
 //!
+//! The one breakpoint (an `int3`) is set and taken away here as well, for it is a patch like the others.
+//!
 //! | before `0f 05` | whose |
 //! |---|---|
 //! | `b8 imm32` | compilers, Go's runtime |
@@ -19,7 +21,8 @@
 //! 1. Only private text that is not writable and was not executable before is patched: nobody runs
 //!    it yet, and no file sees the change.
 //! 2. `sites` has every patch in place. Before its bytes can be written, replaced or unmapped by the
-//!    guest, or its trampoline be, the original bytes are back.
+//!    guest, or its trampoline be, the original bytes are back. So it is with the breakpoint.
+//! 3. [`BREAKPOINT`] is the address where there is an `int3` of ours, or 0: handlers read it.
 //!
 //! # Locks
 //! `TEXT`, taken by the mapping calls of `mem`; nothing else is locked under it.
@@ -27,9 +30,9 @@
 //! Sources: AMD64 APM vol. 3 for the encodings.
 
 use crate::trampoline::{self, Site};
-use crate::{guest_asm, size};
+use crate::{guest_asm, size, step};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 use lwp_kernel::machine::GUEST_BOUND;
 use rangemap::RangeSet;
@@ -42,6 +45,9 @@ pub(crate) use crate::trampoline::{Moved, moved};
 const MAX_CALL: u32 = 1024;
 /// Bytes of a `jmp rel32`.
 const JUMP: usize = 5;
+/// The breakpoint's instruction.
+const INT3: u8 = 0xcc;
+const PAGE: u64 = 4096;
 /// How far back the decoder looks to see where instructions begin.
 const WINDOW: usize = 40;
 
@@ -54,11 +60,33 @@ struct Text {
     shared: RangeSet<u64>,
     /// Patches in place, by address.
     sites: BTreeMap<u64, Patched>,
+    breakpoint: Option<Breakpoint>,
 }
 
 struct Patched {
     original: [u8; JUMP],
     trampoline: u64,
+    /// The address behind the syscall instruction.
+    behind: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Breakpoint {
+    at: u64,
+    original: u8,
+}
+
+/// Where the breakpoint is; see invariant 3.
+static BREAKPOINT: AtomicU64 = AtomicU64::new(0);
+
+/// Whether the breakpoint is at `rip`. Called by signal handlers.
+pub(crate) fn is_breakpoint(rip: u64) -> bool {
+    rip != 0 && BREAKPOINT.load(Ordering::Relaxed) == rip
+}
+
+/// Whether there is a breakpoint.
+pub(crate) fn has_breakpoint() -> bool {
+    BREAKPOINT.load(Ordering::Relaxed) != 0
 }
 
 static TEXT: LazyLock<Mutex<Text>> = LazyLock::new(Mutex::default);
@@ -82,6 +110,7 @@ pub(crate) fn lock() -> Guard {
 impl Guard {
     /// `range` is about to be unmapped or replaced.
     pub(crate) fn before_replacing(&mut self, range: &Range<u64>) {
+        self.drop_breakpoint_in(range);
         for arena in trampoline::close(range) {
             self.restore_where(|_, patch| arena.contains(&patch.trampoline));
         }
@@ -119,6 +148,7 @@ impl Guard {
 
     /// `range` is about to get another protection.
     pub(crate) fn before_protecting(&mut self, range: &Range<u64>, prot: Access) {
+        self.drop_breakpoint_in(range);
         for arena in trampoline::close(range) {
             self.restore_where(|_, patch| arena.contains(&patch.trampoline));
         }
@@ -169,6 +199,7 @@ impl Guard {
                     Patched {
                         original,
                         trampoline,
+                        behind: site.behind(),
                     },
                 );
             }
@@ -207,9 +238,66 @@ impl Guard {
     fn restore(&mut self, addrs: &[u64]) {
         for &addr in addrs {
             if let Some(patch) = self.0.sites.remove(&addr) {
+                self.drop_breakpoint_in(&(addr..patch.behind));
                 restore_bytes(patch.original, addr);
             }
         }
+    }
+
+    /// Takes the breakpoint away, and sets it anew if `at` is a place for one: private text that cannot be written,
+    /// no `rep` instruction, and nothing that a patch bypasses.
+    pub(crate) fn set_breakpoint(&mut self, at: Option<u64>) -> bool {
+        self.drop_breakpoint_in(&(0..u64::MAX));
+        let Some(at) = at else {
+            return true;
+        };
+        if !self.0.exec.contains(&at) || self.0.shared.contains(&at) || self.is_bypassed(at) {
+            return false;
+        }
+        let Some(instruction) = step::instruction_at(at) else {
+            return false;
+        };
+        let mut original = [0];
+        // SAFETY: executable, so it is the guest's.
+        let is_there = unsafe { guest_asm::read(at, &mut original) }.is_ok();
+        // Writable, if it can be written: what it is now.
+        if step::is_repeated(&instruction) || !is_there || write(&original, at) {
+            return false;
+        }
+        let [original] = original;
+        if !write_text(INT3, at) {
+            return false;
+        }
+        self.0.breakpoint = Some(Breakpoint { at, original });
+        BREAKPOINT.store(at, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether `at` lies behind the jump of a patched site, and not behind the site.
+    fn is_bypassed(&self, at: u64) -> bool {
+        let before = self.0.sites.range(..at).next_back();
+        before.is_some_and(|(_, patch)| at < patch.behind)
+    }
+
+    fn drop_breakpoint_in(&mut self, range: &Range<u64>) {
+        if let Some(breakpoint) = self.0.breakpoint.take_if(|it| range.contains(&it.at)) {
+            lift(breakpoint);
+        }
+    }
+
+    /// Calls `run` with the original byte where the breakpoint is.
+    pub(crate) fn without_breakpoint<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        let breakpoint = self.0.breakpoint;
+        if let Some(breakpoint) = breakpoint {
+            lift(breakpoint);
+        }
+        let result = run();
+        if let Some(Breakpoint { at, .. }) = breakpoint
+            && write_text(INT3, at)
+        {
+            BREAKPOINT.store(at, Ordering::Relaxed);
+        }
+        result
     }
 
     /// How many patches are in place.
@@ -236,7 +324,6 @@ pub(crate) struct Access {
 /// Writes the original bytes of a patch, page by page: its second page may have another protection,
 /// or be gone.
 fn restore_bytes(original: [u8; JUMP], addr: u64) {
-    const PAGE: u64 = 4096;
     let first = ((addr / PAGE + 1) * PAGE - addr).min(JUMP as u64);
     let (head, tail) = original.split_at(size(first));
     for (bytes, at) in [(head, addr), (tail, addr + first)] {
@@ -251,6 +338,27 @@ fn restore_bytes(original: [u8; JUMP], addr: u64) {
             protect(&(page..page + PAGE), libc::PROT_READ | libc::PROT_EXEC);
         }
     }
+}
+
+/// Puts the original byte of a breakpoint back, unless the `int3` has gone with its page (madvise(2)).
+fn lift(Breakpoint { at, original }: Breakpoint) {
+    BREAKPOINT.store(0, Ordering::Relaxed);
+    let mut found = [0];
+    // SAFETY: it was the guest's when the breakpoint was set.
+    let is_there = unsafe { guest_asm::read(at, &mut found) }.is_ok();
+    if is_there && found == [INT3] {
+        write_text(original, at);
+    }
+}
+
+/// Writes one byte of text that only this thread may be running.
+fn write_text(byte: u8, at: u64) -> bool {
+    let page = at & !(PAGE - 1);
+    let page = page..page + PAGE;
+    let (read, exec) = (libc::PROT_READ, libc::PROT_EXEC);
+    let is_written = protect(&page, read | libc::PROT_WRITE) && write(&[byte], at);
+    protect(&page, read | exec);
+    is_written
 }
 
 /// Every site in `range` that can be patched, in ascending order.

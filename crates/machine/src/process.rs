@@ -4,7 +4,7 @@
 
 use crate::mem::last_error;
 use crate::signals::{self, bit};
-use crate::{Inner, outside};
+use crate::{Inner, counter, outside};
 use lwp_abi::signal::{SigSet, Signo};
 use lwp_kernel::machine::{CpuId, ExitWith, Forked, HostErr};
 
@@ -121,7 +121,8 @@ pub fn initial_signals() -> (SigSet, SigSet) {
 }
 
 /// Gives the host process the dispositions and the mask of the guest, right before execve(2):
-/// `ignored` signals are ignored, what only the runner ignores is not.
+/// `ignored` signals are ignored, what only the runner ignores is not. Nor does the CPU's counter stay kept from
+/// what is executed.
 ///
 /// Handlers stay where they are: execve itself puts them back to the default, and until then a tick
 /// must not kill the process.
@@ -138,6 +139,7 @@ pub fn restore_host_signals(ignored: &[Signo], mask: &SigSet) {
         .iter()
         .filter_map(Signo::to_linux)
         .fold(0, |set, signo| set | bit(signo));
+    counter::allow();
     signals::set_mask(blocked);
 }
 

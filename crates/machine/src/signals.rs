@@ -7,11 +7,13 @@
 //! # What is decided by RIP alone
 //! | RIP at the signal | kick, tick, outside signal | SEGV, BUS, FPE, ILL | TRAP | SIGSYS |
 //! |---|---|---|---|---|
-//! | guest | registers to the context, leave: `Preempted` | leave: fault | leave: fault | leave: system call |
+//! | guest | registers to the context, leave: `Preempted` | leave: fault | leave: fault; at the breakpoint: `Preempted` | leave: system call |
 //! | trampoline | set `pending`, return (it runs straight into the host) | fault, at the moved instruction's own address | as if the instruction had run where it was | – |
-//! | entry stub, or the way back from a fast call, up to the last jump | RIP := abort | at the jump: fault at the bad RIP | guest has TF: go on | – |
+//! | entry stub, or the way back from a fast call, up to the last jump | RIP := abort | at the jump: fault at the bad RIP | our bug | – |
 //! | `guest_asm` | set `pending`, return | RIP := its fix-up | our bug | – |
 //! | exit stub, other host code, vDSO | set `pending`, return | our bug: report, exit 125 | our bug | our bug |
+//!
+//! Host code that reads a counter which is kept from the guest gets its value (`counter`), wherever it is.
 //!
 //! # Invariants
 //! 1. Handlers run on the vcpu's alternate stack with every signal masked, and on the host's FS; the
@@ -27,7 +29,7 @@ use crate::block::{Block, bump};
 use crate::entry::{self, HOST_HATES, LEFT_FAULT, LEFT_PREEMPTED, LEFT_SYSCALL, Sequence};
 use crate::outside::{self, HostSignal};
 use crate::patch::{self, Moved};
-use crate::{fault, guest_asm, poller, size, sud};
+use crate::{counter, fault, guest_asm, poller, size, sud, vcpu};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -47,6 +49,11 @@ const EXCEPTIONS: [c_int; 5] = [
     libc::SIGILL,
     libc::SIGTRAP,
 ];
+
+/// Vectors of exceptions: a trap flag's, `int3`'s, and what an instruction that is not allowed raises.
+const TRACE: u64 = 1;
+const BREAKPOINT: u64 = 3;
+pub(crate) const PROTECTION: u64 = 13;
 
 /// Signals the host process ignores, because the kernel raises them itself where NetBSD would.
 pub(crate) const IGNORED: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
@@ -287,7 +294,7 @@ fn sigaction(signo: c_int, new: &KernelSigaction) -> KernelSigaction {
 }
 
 /// A handler's frame on the alternate stack, of the signal being handled.
-struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     uc: &'a mut ucontext_t,
 }
 
@@ -297,7 +304,7 @@ fn index(reg: c_int) -> usize {
 }
 
 impl Frame<'_> {
-    fn get(&self, reg: c_int) -> u64 {
+    pub(crate) fn get(&self, reg: c_int) -> u64 {
         self.uc.uc_mcontext.gregs[index(reg)].cast_unsigned()
     }
 
@@ -306,11 +313,11 @@ impl Frame<'_> {
         u32::try_from(self.get(reg) & 0xffff_ffff).unwrap_or(0)
     }
 
-    fn set(&mut self, reg: c_int, value: u64) {
+    pub(crate) fn set(&mut self, reg: c_int, value: u64) {
         self.uc.uc_mcontext.gregs[index(reg)] = value.cast_signed();
     }
 
-    fn rip(&self) -> u64 {
+    pub(crate) fn rip(&self) -> u64 {
         self.get(libc::REG_RIP)
     }
 
@@ -405,7 +412,9 @@ unsafe extern "C" fn on_vcpu(
     if signo == libc::SIGSYS && info.si_code == sud::SYS_USER_DISPATCH {
         on_syscall(block, &mut frame);
     } else if EXCEPTIONS.contains(&signo) && info.si_code > 0 {
-        on_exception(block, &mut frame, signo, info);
+        if !counter::emulate(&mut frame) {
+            on_exception(block, &mut frame, signo, info);
+        }
     } else {
         on_outside(block, &mut frame, signo, info);
     }
@@ -424,6 +433,7 @@ unsafe extern "C" fn elsewhere(signo: c_int, info: *const siginfo_t, uc: *mut uc
     if EXCEPTIONS.contains(&signo) && info.si_code > 0 {
         match guest_asm::fixup(frame.rip()) {
             Some(fixup) => frame.go_on_at(fixup),
+            None if counter::emulate(&mut frame) => {}
             None => our_bug(signo, &frame),
         }
     } else if signo == libc::SIGSYS && info.si_code == sud::SYS_USER_DISPATCH {
@@ -461,7 +471,10 @@ fn on_outside(block: &Block, frame: &mut Frame<'_>, signo: c_int, info: &siginfo
         }
         block.pending.store(1, Ordering::Relaxed);
     } else if info.si_code == libc::SI_TIMER {
-        block.tick.store(u64::MAX, Ordering::Relaxed);
+        // SAFETY: a timer's siginfo carries the value it was made with.
+        if unsafe { info.si_value() }.sival_ptr.addr() == vcpu::TICK {
+            block.tick.store(u64::MAX, Ordering::Relaxed);
+        }
         block.pending.store(1, Ordering::Relaxed);
     } else {
         // Pairs with the swap in `kick`: either this kick is seen below, or its own signal comes.
@@ -473,6 +486,10 @@ fn on_outside(block: &Block, frame: &mut Frame<'_>, signo: c_int, info: &siginfo
     match place(frame.rip()) {
         Place::Guest => {
             bump(&block.kicks);
+            // It has arrived there all the same, and goes on over it.
+            if patch::is_breakpoint(frame.rip()) {
+                block.hit.store(true, Ordering::Relaxed);
+            }
             leave(block, frame, LEFT_PREEMPTED);
         }
         Place::Entering(sequence) => frame.go_on_at(sequence.abort()),
@@ -481,13 +498,16 @@ fn on_outside(block: &Block, frame: &mut Frame<'_>, signo: c_int, info: &siginfo
 }
 
 fn on_exception(block: &Block, frame: &mut Frame<'_>, signo: c_int, info: &siginfo_t) {
-    let is_step = frame.get(libc::REG_TRAPNO) == 1;
+    let trapno = frame.get(libc::REG_TRAPNO);
+    let is_step = trapno == TRACE;
     match place(frame.rip()) {
-        // A step that began in the entry stub: an `iret` would have run this instruction first.
-        Place::Guest if is_step && block.stepping.swap(false, Ordering::Relaxed) => {}
+        Place::Guest if trapno == BREAKPOINT && patch::is_breakpoint(frame.rip() - 1) => {
+            frame.set(libc::REG_RIP, frame.rip() - 1);
+            block.hit.store(true, Ordering::Relaxed);
+            leave(block, frame, LEFT_PREEMPTED);
+        }
         Place::Guest => guest_fault(block, frame, signo, info, None),
         Place::Trampoline(moved) => on_trampoline_exception(block, frame, signo, info, &moved),
-        Place::Entering(_) if is_step => block.stepping.store(true, Ordering::Relaxed),
         Place::Entering(sequence) if frame.rip() == sequence.jump() => {
             let rip = block.guest_rip.load(Ordering::Relaxed);
             guest_fault(block, frame, signo, info, Some(rip));
@@ -506,7 +526,7 @@ fn on_trampoline_exception(
     info: &siginfo_t,
     moved: &Moved,
 ) {
-    let is_step = frame.get(libc::REG_TRAPNO) == 1;
+    let is_step = frame.get(libc::REG_TRAPNO) == TRACE;
     match (is_step, moved.has_run) {
         // The jump at the site is not an instruction of the guest's.
         (true, false) => {}

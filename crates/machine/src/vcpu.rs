@@ -21,9 +21,9 @@
 //! Sources: tgkill(2), `timer_create(2)`, sigaltstack(2), futex(2).
 
 use crate::block::Block;
-use crate::{HostMachine, Inner, Refusal, clock, layout, signals, sud};
+use crate::{HostMachine, Inner, Refusal, clock, counter, layout, signals, sud};
 use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use lwp_kernel::Kernel;
 use lwp_kernel::machine::CpuId;
@@ -38,6 +38,9 @@ const HANDLER_BYTES: usize = 32 << 10;
 /// handling one takes.
 const REPEAT_NANOS: u64 = 20_000;
 const AT_MINSIGSTKSZ: libc::c_ulong = 51;
+/// What the two timers send with their signals.
+pub(crate) const TICK: usize = 0;
+const CPU_TIME: usize = 1;
 
 /// One vcpu.
 pub(crate) struct Vcpu {
@@ -48,6 +51,10 @@ pub(crate) struct Vcpu {
     at_stop: AtomicBool,
     /// The host's timer for ticks; -1 before it is needed.
     timer: AtomicI32,
+    /// The host's timer for CPU time; -1 when there is none.
+    cpu_timer: AtomicI32,
+    /// How much CPU time that one lets pass, in nanoseconds; 0 when there is none.
+    cpu_every: AtomicU64,
 }
 
 /// What makes all other vcpus stand still.
@@ -72,6 +79,8 @@ impl Vcpu {
             alive: AtomicBool::new(false),
             at_stop: AtomicBool::new(false),
             timer: AtomicI32::new(-1),
+            cpu_timer: AtomicI32::new(-1),
+            cpu_every: AtomicU64::new(0),
         }
     }
 }
@@ -122,7 +131,8 @@ impl Drop for Adopted {
         CURRENT.set(None);
         vcpu.tid.store(0, Ordering::SeqCst);
         sud::disarm();
-        delete_timer(vcpu);
+        counter::allow();
+        delete_timers(vcpu);
         signals::set_gs(core::ptr::null());
         self.stack.remove();
         self.inner.poller.vcpu_leaves();
@@ -245,34 +255,31 @@ impl Inner {
             return;
         }
         vcpu.block.tick.store(nanos, Ordering::Relaxed);
-        if vcpu.timer.load(Ordering::Relaxed) < 0 && !make_timer(vcpu) {
+        if vcpu.timer.load(Ordering::Relaxed) < 0 {
+            let timer = make_timer(libc::CLOCK_MONOTONIC, TICK);
+            vcpu.timer.store(timer.unwrap_or(-1), Ordering::Relaxed);
+        }
+        if vcpu.timer.load(Ordering::Relaxed) < 0 {
             // Without a timer the vcpu is kicked at once: too early, never too late.
             vcpu.block.tick.store(u64::MAX, Ordering::Relaxed);
             self.kick(cpu);
             return;
         }
-        let zero = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
         // A time of zero would disarm.
-        let it_value = clock::timespec(at.max(Duration::from_nanos(1)));
-        let spec = libc::itimerspec {
-            it_interval: zero,
-            it_value,
-        };
+        let at = at.max(Duration::from_nanos(1));
         let timer = vcpu.timer.load(Ordering::Relaxed);
-        let none = core::ptr::null_mut::<libc::itimerspec>();
-        // SAFETY: reads one structure.
-        unsafe {
-            libc::syscall(
-                libc::SYS_timer_settime,
-                timer,
-                libc::TIMER_ABSTIME,
-                &raw const spec,
-                none,
-            )
-        };
+        set_timer(timer, libc::TIMER_ABSTIME, at, Duration::ZERO);
+    }
+
+    pub(crate) fn watch_cpu(&self, every: Duration) {
+        let vcpu = self.current();
+        let nanos = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
+        vcpu.cpu_every.store(nanos, Ordering::Relaxed);
+        if vcpu.cpu_timer.load(Ordering::Relaxed) < 0 {
+            let timer = make_timer(libc::CLOCK_THREAD_CPUTIME_ID, CPU_TIME);
+            vcpu.cpu_timer.store(timer.unwrap_or(-1), Ordering::Relaxed);
+        }
+        set_timer(vcpu.cpu_timer.load(Ordering::Relaxed), 0, every, every);
     }
 
     pub(crate) fn stop_point(&self, cpu: CpuId) {
@@ -331,10 +338,13 @@ impl Inner {
     }
 
     /// In a fork child: this thread is the only one, is vcpu 0 from now on, and Linux has switched
-    /// dispatch off for it. Signals are blocked.
+    /// dispatch off for it, and kept no timers. Signals are blocked.
     pub(crate) fn after_fork(&self) {
+        let cpu_every = self.current().cpu_every.load(Ordering::Relaxed);
         for vcpu in &self.cpus {
             vcpu.timer.store(-1, Ordering::Relaxed);
+            vcpu.cpu_timer.store(-1, Ordering::Relaxed);
+            vcpu.cpu_every.store(0, Ordering::Relaxed);
             vcpu.at_stop.store(false, Ordering::Relaxed);
             vcpu.block.tick.store(u64::MAX, Ordering::Relaxed);
             vcpu.block.pending.store(0, Ordering::Relaxed);
@@ -347,6 +357,9 @@ impl Inner {
         self.gate.stop.store(0, Ordering::SeqCst);
         self.gate.claimed.store(0, Ordering::SeqCst);
         assert!(sud::arm(), "dispatch worked before the fork");
+        if cpu_every != 0 {
+            self.watch_cpu(Duration::from_nanos(cpu_every));
+        }
     }
 }
 
@@ -413,15 +426,15 @@ fn set_altstack(stack: &libc::stack_t) {
     unsafe { libc::sigaltstack(&raw const *stack, core::ptr::null_mut()) };
 }
 
-/// Makes the timer of the calling vcpu.
-fn make_timer(vcpu: &Vcpu) -> bool {
+/// Makes a timer that kicks the calling thread, and says with `value` which one it is.
+fn make_timer(clock: libc::clockid_t, value: usize) -> Option<i32> {
     // SAFETY: all-zero is a valid `sigevent`.
     let mut event: libc::sigevent = unsafe { core::mem::zeroed() };
     event.sigev_notify = libc::SIGEV_THREAD_ID;
     event.sigev_signo = signals::SIG_KICK;
     event.sigev_notify_thread_id = host_tid();
+    event.sigev_value.sival_ptr = core::ptr::without_provenance_mut(value);
     let mut timer = -1_i32;
-    let clock = libc::CLOCK_MONOTONIC;
     // SAFETY: reads and writes one structure each.
     let result = unsafe {
         libc::syscall(
@@ -431,18 +444,29 @@ fn make_timer(vcpu: &Vcpu) -> bool {
             &raw mut timer,
         )
     };
-    if result == 0 {
-        vcpu.timer.store(timer, Ordering::Relaxed);
-    }
-    result == 0
+    (result == 0).then_some(timer)
 }
 
-fn delete_timer(vcpu: &Vcpu) {
-    let timer = vcpu.timer.swap(-1, Ordering::Relaxed);
-    if timer >= 0 {
-        // SAFETY: a timer of this vcpu's.
-        unsafe { libc::syscall(libc::SYS_timer_delete, timer) };
+/// Sets a timer, if there is one.
+fn set_timer(timer: i32, flags: libc::c_int, value: Duration, interval: Duration) {
+    let spec = libc::itimerspec {
+        it_interval: clock::timespec(interval),
+        it_value: clock::timespec(value),
+    };
+    let none = core::ptr::null_mut::<libc::itimerspec>();
+    // SAFETY: reads one structure.
+    unsafe { libc::syscall(libc::SYS_timer_settime, timer, flags, &raw const spec, none) };
+}
+
+fn delete_timers(vcpu: &Vcpu) {
+    for timer in [&vcpu.timer, &vcpu.cpu_timer] {
+        let timer = timer.swap(-1, Ordering::Relaxed);
+        if timer >= 0 {
+            // SAFETY: a timer of this vcpu's.
+            unsafe { libc::syscall(libc::SYS_timer_delete, timer) };
+        }
     }
+    vcpu.cpu_every.store(0, Ordering::Relaxed);
     vcpu.block.tick.store(u64::MAX, Ordering::Relaxed);
 }
 

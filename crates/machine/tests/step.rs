@@ -18,6 +18,7 @@ use lwp_kernel::machine::{Event, FastEnd, GUEST_BOUND, Poller, UserMode, Wait};
 const TF: u64 = 1 << 8;
 const PUSHFQ: u8 = 0x9c;
 const POPFQ: u8 = 0x9d;
+const IRETQ: [u8; 2] = [0x48, 0xcf];
 
 /// Traps seen, the one to raise the signal at, and what to raise it with.
 static SEEN: AtomicU64 = AtomicU64::new(0);
@@ -60,6 +61,14 @@ extern "C" fn on_step(_: c_int, _: *const siginfo_t, uc: *mut ucontext_t) {
         regs[17] = unsafe { *from | TF | 2 }.cast_signed();
         regs[15] += 8;
         regs[16] += 1;
+    } else if byte == IRETQ[0] {
+        let next = core::ptr::with_exposed_provenance::<u8>(at(rip) + 1);
+        // SAFETY: what an instruction that begins with this prefix goes on with.
+        if unsafe { *next } == IRETQ[1] {
+            let flags = core::ptr::with_exposed_provenance_mut::<u64>(at(rsp) + 16);
+            // SAFETY: where the instruction will load from.
+            unsafe { *flags |= TF };
+        }
     }
 }
 
