@@ -12,6 +12,7 @@
 
 mod barrage;
 mod browser;
+mod bugs;
 mod bundle;
 mod conform;
 mod esbuild;
@@ -99,6 +100,11 @@ const SUITES: &[Suite] = &[
         run: barrage::suite,
     },
     Suite {
+        name: "bugs",
+        about: "planted concurrency bugs: no twin fails",
+        run: bugs::suite,
+    },
+    Suite {
         name: "esbuild",
         about: "bundles as esbuild for Linux does; serves HTTP",
         run: esbuild::suite,
@@ -169,6 +175,8 @@ enum Task {
     GoStd(gostd::Options),
     /// Puts a load on an HTTP server in Go, built for NetBSD and for Linux, and compares the rates.
     Http(http::Options),
+    /// Counts how often each planted concurrency bug shows by itself, and that no correct twin of one fails.
+    Bugs(bugs::Options),
     /// Makes random calls from 64 LWPs on 2 vcpus: none may crash, hang, or leave anything behind.
     Barrage {
         /// How many calls.
@@ -215,6 +223,7 @@ fn perform(task: Task) -> Result<ExitCode, String> {
             })
         }
         Task::Http(options) => http::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
+        Task::Bugs(options) => bugs::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
         Task::TimelinePicture => timeline::picture(&Project::open()?).map(|()| ExitCode::SUCCESS),
         Task::Barrage { calls, seed } => long_barrage(calls, seed),
     }

@@ -20,6 +20,7 @@
 
 pub mod check;
 pub mod fmt;
+pub mod lock;
 pub mod lwp;
 mod memory;
 pub mod process;

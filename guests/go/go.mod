@@ -1,0 +1,3 @@
+module example.org/guests
+
+go 1.27
