@@ -11,8 +11,8 @@
 
 use crate::layout;
 use core::ffi::CStr;
-use core::time::Duration;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::sync::OnceLock;
 
 type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
