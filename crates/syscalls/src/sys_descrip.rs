@@ -12,6 +12,7 @@ use crate::Unix;
 use crate::args::Args;
 use crate::copy::{copyin_str, copyout, copyout_struct};
 use crate::errno::{from_host, from_rustix};
+use crate::files::Kind;
 use crate::sys_lock;
 use lwp_abi::errno::Errno;
 use lwp_abi::fs::{
@@ -332,9 +333,10 @@ pub(crate) fn set_status(sys: &Unix, fd: i32, mask: OFlags, flags: OFlags) -> Re
 
 /// `F_GETPATH`: the path by which the file can be reached, if it is one.
 fn get_path(sys: &Unix, l: &CurLwp, fd: i32, to: u64) -> SysResult {
+    let kind = sys.files.kind(&*sys.host, fd)?;
     if !matches!(
-        sys.files.kind(&*sys.host, fd)?,
-        crate::files::Kind::Disk | crate::files::Kind::Directory | crate::files::Kind::Device
+        kind,
+        Kind::Disk | Kind::Directory | Kind::Device | Kind::Random
     ) {
         return Err(Errno::EOPNOTSUPP.into());
     }

@@ -52,7 +52,7 @@ enum Tried {
 fn flock_try(sys: &Unix, fd: i32, how: i32) -> Result<Tried, Errno> {
     if !matches!(
         sys.files.kind(&*sys.host, fd)?,
-        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device
+        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device | Kind::Random
     ) {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -174,7 +174,10 @@ fn lock_from_guest(
     at: u64,
 ) -> Result<RecordLock, Errno> {
     let kind = sys.files.kind(&*sys.host, fd)?;
-    if !matches!(kind, Kind::Disk | Kind::Directory | Kind::Device) {
+    if !matches!(
+        kind,
+        Kind::Disk | Kind::Directory | Kind::Device | Kind::Random
+    ) {
         return Err(Errno::EINVAL);
     }
     let lock: Flock = copyin_struct(l, at)?;

@@ -212,7 +212,9 @@ const KERN: &[Node] = &[
     record(KERN_CP_TIME, "cp_time", 40, |_| Ok(vec![0; 40])),
     fixed!(KERN_SBMAX, "sbmax", 262_144),
     fixed!(KERN_MONOTONIC_CLOCK, "monotonic_clock", POSIX_VERSION),
-    int(KERN_URND, "urandom", |_| dynamic::random_bytes(4)),
+    int(KERN_URND, "urandom", |asked| {
+        dynamic::random_bytes(asked, 4)
+    }),
     deep(KERN_LWP, "lwp", lwps::lwps),
     fixed!(KERN_POSIX_THREADS, "posix_threads", POSIX_VERSION),
     fixed!(KERN_POSIX_SEMAPHORES, "posix_semaphores", POSIX_VERSION),

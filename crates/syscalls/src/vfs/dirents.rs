@@ -91,7 +91,7 @@ fn dirent_type(file: FileType) -> u8 {
 /// EBADF. ESPIPE: one cannot seek there. EINVAL: no such origin, or a negative result.
 pub(crate) fn sys_lseek(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
     match sys.files.kind(&*sys.host, a.int(0))? {
-        Kind::Disk | Kind::Directory | Kind::Device => {}
+        Kind::Disk | Kind::Directory | Kind::Device | Kind::Random => {}
         Kind::Fifo | Kind::Socket | Kind::Anonymous | Kind::Object => {
             return Err(Errno::ESPIPE.into());
         }
