@@ -212,7 +212,7 @@ fn get_lock(sys: &Unix, l: &CurLwp, fd: i32, mut lock: RecordLock, at: u64) -> S
     let found = Flock {
         l_start: lock.start,
         l_len: lock.len,
-        l_pid: lock.pid,
+        l_pid: sys.pids.to_guest(lock.pid),
         l_type: i16::try_from(l_type).unwrap_or(F_UNLCK),
         l_whence: lock.whence,
     };

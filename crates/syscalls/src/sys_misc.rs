@@ -47,19 +47,20 @@ pub(crate) fn eopnotsupp(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
 
 /// `getpid(2)`: the parent comes second.
 #[expect(clippy::unnecessary_wraps, reason = "a handler")]
-pub(crate) fn sys_getpid(_: &Unix, l: &mut CurLwp, _: &Args) -> SysResult {
-    Ok(Ret(l.kernel.proc.pid().unsigned_abs().into(), parent()))
+pub(crate) fn sys_getpid(sys: &Unix, l: &mut CurLwp, _: &Args) -> SysResult {
+    Ok(Ret(l.kernel.proc.pid().unsigned_abs().into(), parent(sys)))
 }
 
 /// `getppid(2)`.
 #[expect(clippy::unnecessary_wraps, reason = "a handler")]
-pub(crate) fn sys_getppid(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
-    Ok(Ret(parent(), 0))
+pub(crate) fn sys_getppid(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
+    Ok(Ret(parent(sys), 0))
 }
 
 /// The parent's pid; 0 if it is in another pid namespace.
-fn parent() -> u64 {
-    getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs().into())
+fn parent(sys: &Unix) -> u64 {
+    let pid = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    sys.pids.to_guest(pid).unsigned_abs().into()
 }
 
 /// `getuid(2)`: the effective id comes second.

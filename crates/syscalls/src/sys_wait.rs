@@ -96,11 +96,12 @@ async fn wait_child(
 ) -> Result<Option<Child>, Ended> {
     let children = Arc::clone(&sys.children);
     children.listen(&l.kernel);
+    let whom = whom_of_host(sys, whom)?;
     loop {
         let queued = children.changed.enter(l, "wait", Catch::Signals);
         let answer = sys.host.waitid(whom, host_options(flags));
         let found = match answer {
-            Ok((info, used)) => (info.pid != 0).then_some(Child { info, used }),
+            Ok((info, used)) => (info.pid != 0).then(|| named(sys, info, used, flags)),
             Err(err) => {
                 l.sleepq_leave();
                 return Err(from_host(err).into());
@@ -115,6 +116,30 @@ async fn wait_child(
             .map_err(restartable)?;
         drop(queued);
     }
+}
+
+/// The child under the guest's number, and used up if that is what the caller does.
+fn named(sys: &Unix, mut info: ChildInfo, used: Rusage, flags: WaitFlags) -> Child {
+    let host = info.pid;
+    info.pid = sys.pids.to_guest(host);
+    let has_ended = ![CLD_STOPPED, CLD_CONTINUED, CLD_TRAPPED].contains(&info.code);
+    if has_ended && !flags.contains(WaitFlags::NOWAIT) {
+        sys.pids.reaped(host);
+    }
+    Child { info, used }
+}
+
+/// Whom the guest means, in the host's numbers.
+///
+/// # Errors
+/// ECHILD: nobody.
+fn whom_of_host(sys: &Unix, whom: WaitFor) -> Result<WaitFor, Errno> {
+    let to_host = |number| sys.pids.to_host(number).map_err(|_| Errno::ECHILD);
+    Ok(match whom {
+        WaitFor::Any => WaitFor::Any,
+        WaitFor::Pid(pid) => WaitFor::Pid(to_host(pid)?),
+        WaitFor::Group(group) => WaitFor::Group(to_host(group)?),
+    })
 }
 
 fn host_options(flags: WaitFlags) -> i32 {
