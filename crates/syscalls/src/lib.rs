@@ -131,8 +131,7 @@ impl Unix {
         self.pids.own()
     }
 
-    /// Has what `seed` says begin now, in the calling process, whatever [`Options::of_seed`] was. Returns the
-    /// process's id.
+    /// Has process ids by `seed` begin now, in the calling process, whatever they were before. Returns its own.
     pub fn begin(&self, seed: u64) -> i32 {
         self.pids.begin(seed)
     }

@@ -260,7 +260,12 @@ pub(crate) fn sys_getrusage(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     if who != RUSAGE_SELF && who != RUSAGE_CHILDREN {
         return Err(Errno::EINVAL.into());
     }
-    let rusage = sys.host.getrusage(who).map_err(from_host)?;
+    let rusage = if sys.options.of_seed.is_some() {
+        let own = (who == RUSAGE_SELF).then(|| l.kernel.machine.process_cpu());
+        crate::sys_wait::used(own.unwrap_or_default())
+    } else {
+        sys.host.getrusage(who).map_err(from_host)?
+    };
     copyout_struct(l, &rusage, a.ptr(1))?;
     Ok(Ret::ZERO)
 }
