@@ -53,7 +53,7 @@ pub(crate) fn run(wanted: &Wanted, typed: &[OsString]) -> Result<Infallible, Fai
     let words = words.map(|word| word.as_bytes().to_vec()).collect();
     let of_runner = OfRunner {
         words: wanted.words_again(words),
-        is_child: false,
+        ..OfRunner::default()
     };
     start(wanted, of_runner, &name, argv)
 }
@@ -69,7 +69,7 @@ pub(crate) fn interpret(words: Vec<OsString>) -> Result<Infallible, Failure> {
     let of_runner = OfRunner {
         // Quiet: the user may not know that we are here.
         words: ["lwp", "run", "--quiet"].map(Into::into).to_vec(),
-        is_child: false,
+        ..OfRunner::default()
     };
     let wanted = Wanted::again(&of_runner.words);
     start(&wanted, of_runner, &path, words.collect())
@@ -109,7 +109,7 @@ impl Prepared {
             wanted,
             OfRunner {
                 words: wanted.words_again(Vec::new()),
-                is_child: false,
+                ..OfRunner::default()
             },
         )?;
         let argv = wanted.program.words.clone();
@@ -123,9 +123,9 @@ impl Prepared {
         Arc::clone(&self.runner.machine)
     }
 
-    /// Begins, in process `pid`, once `direct` has said how.
-    pub(crate) fn go(self, pid: i32, direct: impl FnOnce(&Directed)) -> ! {
-        self.runner.kernel.proc.set_pid(pid);
+    /// Begins, as `seed` has it, once `direct` has said how.
+    pub(crate) fn go(self, seed: u64, direct: impl FnOnce(&Directed)) -> ! {
+        self.runner.kernel.proc.set_pid(self.runner.sys.begin(seed));
         if let Some(chaos) = &self.runner.chaos {
             direct(chaos);
         }
@@ -210,6 +210,7 @@ impl Runner {
         };
         let options = Options {
             is_quiet: program.quiet,
+            of_seed: direction.map(|direction| direction.seed.0),
             of_runner,
         };
         let sys = Arc::new(Unix::new(Arc::new(LinuxHost::default()), options));
@@ -243,7 +244,7 @@ impl Runner {
             Some(chaos) => Box::new(chaos.policy()),
             None => Box::new(Fair),
         };
-        let kernel = Kernel::with_listener(below, calls, policy, config, pid, listener);
+        let kernel = Kernel::with_listener(below, calls, policy, config, sys.pid(), listener);
         let chaos = chaos.map(Arc::new);
         if let Some(chaos) = &chaos {
             chaos.set_kernel(&kernel);

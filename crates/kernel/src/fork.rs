@@ -18,11 +18,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl CurLwp {
-    /// `fork1`: forks the process. Returns in both; the results are up to the caller.
+    /// `fork1`: forks the process. Returns in both; the results are up to the caller. The child's id is `called`, or
+    /// what the host says.
     ///
     /// # Errors
     /// What the host said.
-    pub async fn fork(&mut self) -> Result<Forked, HostErr> {
+    pub async fn fork(&mut self, called: Option<i32>) -> Result<Forked, HostErr> {
         while !self.kernel.machine.begin_fork() {
             // Another LWP forks, and needs this vcpu at the top of its loop.
             self.give_way().await;
@@ -32,7 +33,7 @@ impl CurLwp {
         kernel.machine.switch_out(&mut self.ctx);
         let side = kernel.machine.fork(self.cpu())?;
         if let Forked::Child { pid } = side {
-            self.become_child(pid);
+            self.become_child(called.unwrap_or(pid));
         }
         Ok(side)
     }

@@ -30,6 +30,7 @@ use core::task::{Context, Waker};
 use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::LwpState as LwpStat;
+use lwp_abi::signal::Siginfo;
 use std::sync::Arc;
 
 /// x86 vector of a page fault, as frames show it.
@@ -83,6 +84,11 @@ pub enum Outcome<'a> {
 pub trait Personality: Send + Sync + 'static {
     /// Makes the call in `l.ctx.regs`. The caller stores the result in the registers.
     fn syscall<'a>(&'a self, l: &'a mut CurLwp) -> Outcome<'a>;
+
+    /// A signal that has reached the host process, as the guest is to see it: its sender or child is the host's yet.
+    fn as_guest_sees(&self, info: Siginfo) -> Siginfo {
+        info
+    }
 
     /// Which calls the kernel may make on the spot.
     fn fast_numbers(&self) -> FastNumbers;

@@ -239,7 +239,7 @@ impl Kernel {
     /// A signal that reached the host process.
     pub(crate) fn signal_from_outside(&self, signo: Signo, info: Siginfo) {
         debug_assert_eq!(info.si_signo, signo.raw());
-        self.psignal(&info);
+        self.psignal(&self.calls.as_guest_sees(info));
     }
 
     /// `kpsignal2`.

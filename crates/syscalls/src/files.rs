@@ -49,6 +49,8 @@ pub enum Kind {
     Socket,
     /// A terminal or another character device.
     Device,
+    /// `/dev/random` or `/dev/urandom`: reads are the machine's random bytes.
+    Random,
     /// Something of the host without a file type: eventfd, timerfd.
     Anonymous,
     /// An object of ours; see [`Files::object`].
@@ -56,22 +58,24 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Disk,
         Self::Directory,
         Self::Fifo,
         Self::Socket,
         Self::Device,
+        Self::Random,
         Self::Anonymous,
         Self::Object,
     ];
 
-    fn of(file: FileType) -> Self {
-        match file {
+    fn of(stat: &rustix::fs::Stat) -> Self {
+        match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile | FileType::BlockDevice | FileType::Symlink => Self::Disk,
             FileType::Directory => Self::Directory,
             FileType::Fifo => Self::Fifo,
             FileType::Socket => Self::Socket,
+            FileType::CharacterDevice if RANDOM.contains(&stat.st_rdev) => Self::Random,
             FileType::CharacterDevice => Self::Device,
             FileType::Unknown => Self::Anonymous,
         }
@@ -107,6 +111,9 @@ pub trait FileObject: Any + Send + Sync {
     /// The number `fd`, of some other file, is about to be closed.
     fn number_closed(&self, kernel: &Arc<Kernel>, fd: i32);
 }
+
+/// The host's device numbers of `/dev/random` and `/dev/urandom`.
+const RANDOM: [u64; 2] = [0x108, 0x109];
 
 const KIND: u32 = 0xf;
 const NOSIGPIPE: u32 = 0x10;
@@ -152,7 +159,7 @@ impl Files {
             return Ok(kind);
         }
         let stat = rustix::fs::fstat(host.fd(fd).map_err(from_host)?).map_err(from_rustix)?;
-        let kind = Kind::of(FileType::from_raw_mode(stat.st_mode));
+        let kind = Kind::of(&stat);
         // Lost if the number was closed meanwhile (invariant 2).
         let _ = slot.compare_exchange(
             seen,

@@ -19,6 +19,7 @@ pub mod files;
 pub mod host;
 mod kqueue;
 mod patience;
+mod pids;
 mod socket;
 mod sys_descrip;
 mod sys_eventfd;
@@ -44,9 +45,11 @@ mod vfs;
 use crate::args::Args;
 use crate::files::Files;
 use crate::host::Host;
+use crate::pids::Pids;
 use crate::sys_resource::Limits;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lwp_abi::errno::Errno;
+use lwp_abi::lwp::Pid;
 use lwp_abi::nr;
 use lwp_abi::signal::{SI_USER, Siginfo, Signo};
 use lwp_kernel::fast::FastNumbers;
@@ -58,6 +61,9 @@ use std::sync::{Arc, RwLock};
 pub struct Options {
     /// No messages about calls that are not supported.
     pub is_quiet: bool,
+    /// What the program learns from outside is the same each time: process ids come from this seed, the order of
+    /// directories from their names, and what was used of the CPU from the machine's clocks.
+    pub of_seed: Option<u64>,
     /// The runner's own.
     pub of_runner: OfRunner,
 }
@@ -69,6 +75,8 @@ pub struct OfRunner {
     pub words: Vec<Vec<u8>>,
     /// This process is not the one that the user started, but one forked from it.
     pub is_child: bool,
+    /// What process ids the program knows; empty if they are the host's.
+    pub pids: Vec<i32>,
 }
 
 /// The program that runs, as sysctl and procfs show it.
@@ -92,6 +100,7 @@ pub struct Unix {
     pub options: Options,
     /// The process the user started; its forks have other ids.
     first_pid: i32,
+    pub(crate) pids: Pids,
     pub(crate) children: Arc<sys_wait::Children>,
     pub(crate) vforks: sys_process::Vforks,
     image: RwLock<Image>,
@@ -102,17 +111,29 @@ pub struct Unix {
 impl Unix {
     /// A personality for a process that has no program yet; see [`Unix::set_image`].
     pub fn new(host: Arc<dyn Host>, options: Options) -> Self {
+        let pids = Pids::new(options.of_seed, &options.of_runner.pids);
         Self {
             limits: Limits::new(host.first_own_fd()),
             host,
             files: Files::new(),
             options,
-            first_pid: rustix::process::getpid().as_raw_nonzero().get(),
+            first_pid: pids.own(),
+            pids,
             children: Arc::default(),
             vforks: sys_process::Vforks::default(),
             image: RwLock::new(Image::default()),
             told: [const { AtomicU64::new(0) }; nr::SYS_NSYSENT as usize / 64],
         }
+    }
+
+    /// This process's id, as the program knows it.
+    pub fn pid(&self) -> i32 {
+        self.pids.own()
+    }
+
+    /// Has process ids by `seed` begin now, in the calling process, whatever they were before. Returns its own.
+    pub fn begin(&self, seed: u64) -> i32 {
+        self.pids.begin(seed)
     }
 
     /// How many descriptors the guest has open.
@@ -174,6 +195,11 @@ impl Personality for Unix {
             Ok(args) => table::dispatch(self, l, inner, &args),
             Err(errno) => Outcome::Done(Err(errno.into())),
         }
+    }
+
+    fn as_guest_sees(&self, mut info: Siginfo) -> Siginfo {
+        info.set_pid(Pid::new(self.pids.to_guest(info.pid().raw())));
+        info
     }
 
     fn fast_numbers(&self) -> FastNumbers {

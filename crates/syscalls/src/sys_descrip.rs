@@ -12,6 +12,7 @@ use crate::Unix;
 use crate::args::Args;
 use crate::copy::{copyin_str, copyout, copyout_struct};
 use crate::errno::{from_host, from_rustix};
+use crate::files::Kind;
 use crate::sys_lock;
 use lwp_abi::errno::Errno;
 use lwp_abi::fs::{
@@ -241,11 +242,9 @@ fn control(sys: &Unix, l: &CurLwp, fd: i32, cmd: i32, a: &Args) -> SysResult {
         F_GETFL => get_status(sys, fd),
         _ if sys.files.object(fd).is_some() => Err(Errno::ENOTTY.into()),
         F_SETFL => set_status_flags(sys, fd, a.uint(2)),
-        F_GETOWN => Ok(number(
-            sys.host.fcntl(fd, F_GETOWN_LINUX, 0).map_err(from_host)?,
-        )),
+        F_GETOWN => Ok(number(owner(sys, fd)?)),
         F_SETOWN => {
-            sys.host.fcntl(fd, F_SETOWN_LINUX, arg).map_err(from_host)?;
+            set_owner(sys, fd, arg)?;
             Ok(Ret::ZERO)
         }
         F_GETPATH => get_path(sys, l, fd, a.ptr(2)),
@@ -269,6 +268,21 @@ const F_GETOWN_LINUX: i32 = 9;
 const F_SETOWN_LINUX: i32 = 8;
 const F_ADD_SEALS_LINUX: i32 = 0x409;
 const F_GET_SEALS_LINUX: i32 = 0x40a;
+
+/// Who hears of the descriptor: a process, or, negative, a group.
+pub(crate) fn owner(sys: &Unix, fd: i32) -> Result<i32, Errno> {
+    let owner = sys.host.fcntl(fd, F_GETOWN_LINUX, 0).map_err(from_host)?;
+    Ok(sys.pids.to_guest(owner))
+}
+
+/// Has a process, or a group, hear of the descriptor.
+pub(crate) fn set_owner(sys: &Unix, fd: i32, owner: i32) -> Result<(), Errno> {
+    let owner = sys.pids.to_host(owner)?;
+    sys.host
+        .fcntl(fd, F_SETOWN_LINUX, owner)
+        .map_err(from_host)?;
+    Ok(())
+}
 
 /// `F_CLOSEM`: closes every descriptor from `first` up.
 fn close_from(sys: &Unix, l: &CurLwp, first: i32) -> SysResult {
@@ -332,9 +346,10 @@ pub(crate) fn set_status(sys: &Unix, fd: i32, mask: OFlags, flags: OFlags) -> Re
 
 /// `F_GETPATH`: the path by which the file can be reached, if it is one.
 fn get_path(sys: &Unix, l: &CurLwp, fd: i32, to: u64) -> SysResult {
+    let kind = sys.files.kind(&*sys.host, fd)?;
     if !matches!(
-        sys.files.kind(&*sys.host, fd)?,
-        crate::files::Kind::Disk | crate::files::Kind::Directory | crate::files::Kind::Device
+        kind,
+        Kind::Disk | Kind::Directory | Kind::Device | Kind::Random
     ) {
         return Err(Errno::EOPNOTSUPP.into());
     }

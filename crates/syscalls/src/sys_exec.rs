@@ -275,6 +275,7 @@ fn handover(sys: &Unix, l: &CurLwp, program: &OwnedFd, arguments: Arguments) -> 
         of_runner: OfRunner {
             words: sys.options.of_runner.words.clone(),
             is_child: sys.options.of_runner.is_child || proc.pid() != sys.first_pid,
+            pids: sys.pids.record(),
         },
     }
 }

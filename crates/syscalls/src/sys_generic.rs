@@ -22,6 +22,7 @@ use crate::files::Kind;
 use crate::host::{At, HostResult, RecvMsg, SendMsg, Waiting};
 use crate::patience::Patience;
 use crate::socket::is_stream;
+use crate::sys_misc::copyout_random;
 use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::signal::{SI_USER, Siginfo, Signo};
@@ -39,6 +40,8 @@ const TTY_CHUNK: u64 = 1024;
 const PIPE_CHUNK: u64 = 4096;
 /// NetBSD's `PIPE_BUF`.
 const PIPE_BUF: u64 = 512;
+/// The most that one read of `/dev/urandom` gives: 0.1 s of work.
+const MOST_RANDOM: u64 = 32 << 20;
 /// The largest result there is.
 const SSIZE_MAX: u64 = i64::MAX.unsigned_abs();
 
@@ -373,7 +376,8 @@ impl Transfer {
     /// One host call that does not wait.
     fn step(&self, sys: &Unix, l: &CurLwp) -> Result<u64, Linux> {
         let moved = match self.kind {
-            Kind::Disk | Kind::Directory | Kind::Object => {
+            Kind::Random if self.way == Way::Read => return self.random(sys, l),
+            Kind::Disk | Kind::Directory | Kind::Object | Kind::Random => {
                 self.host_transfer(sys, self.pieces.as_slice(), Waiting::May)
             }
             Kind::Socket => self.message(sys),
@@ -387,6 +391,16 @@ impl Transfer {
             }
         };
         moved.map_err(|err| Linux::from_raw_os_error(err.errno))
+    }
+
+    /// `/dev/urandom`: not the host's bytes, but the machine's.
+    fn random(&self, sys: &Unix, l: &CurLwp) -> Result<u64, Linux> {
+        check_mode(sys, self.fd, self.way).map_err(|_| Linux::BADF)?;
+        self.pieces.as_slice().iter().try_fold(0, |done, piece| {
+            let len = piece.iov_len.min(MOST_RANDOM - done);
+            let moved = copyout_random(l, piece.iov_base, len);
+            Ok(done + moved.map_err(|_| Linux::FAULT)?)
+        })
     }
 
     fn host_transfer(&self, sys: &Unix, iov: &[Iovec], waiting: Waiting) -> HostResult<u64> {

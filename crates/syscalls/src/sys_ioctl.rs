@@ -12,7 +12,7 @@ use crate::copy::copyout;
 use crate::errno::{from_host, from_rustix, host_unless_interrupted, restartable};
 use crate::files::Kind;
 use crate::host::HostResult;
-use crate::sys_descrip::set_status;
+use crate::sys_descrip::{owner, set_owner, set_status};
 use crate::tty;
 use lwp_abi::errno::Errno;
 use lwp_abi::ioctl::{
@@ -170,10 +170,10 @@ fn on_any_file(
         FIONSPACE => space(sys, fd, kind, arg)?,
         FIOSEEKDATA | FIOSEEKHOLE => seek(sys, fd, kind, cmd.raw() == FIOSEEKDATA, arg)?,
         FIOGETOWN | SIOCGPGRP => {
-            set_int(arg, sys.host.fcntl(fd, 9, 0).map_err(from_host)?);
+            set_int(arg, owner(sys, fd)?);
         }
         FIOSETOWN | SIOCSPGRP => {
-            sys.host.fcntl(fd, 8, int(arg)).map_err(from_host)?;
+            set_owner(sys, fd, int(arg))?;
         }
         SIOCATMARK => host_result(sys.host.ioctl(fd, 0x8905, arg)).map(drop)?,
         _ => return Ok(false),

@@ -52,7 +52,7 @@ enum Tried {
 fn flock_try(sys: &Unix, fd: i32, how: i32) -> Result<Tried, Errno> {
     if !matches!(
         sys.files.kind(&*sys.host, fd)?,
-        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device
+        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device | Kind::Random
     ) {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -174,7 +174,10 @@ fn lock_from_guest(
     at: u64,
 ) -> Result<RecordLock, Errno> {
     let kind = sys.files.kind(&*sys.host, fd)?;
-    if !matches!(kind, Kind::Disk | Kind::Directory | Kind::Device) {
+    if !matches!(
+        kind,
+        Kind::Disk | Kind::Directory | Kind::Device | Kind::Random
+    ) {
         return Err(Errno::EINVAL);
     }
     let lock: Flock = copyin_struct(l, at)?;
@@ -209,7 +212,7 @@ fn get_lock(sys: &Unix, l: &CurLwp, fd: i32, mut lock: RecordLock, at: u64) -> S
     let found = Flock {
         l_start: lock.start,
         l_len: lock.len,
-        l_pid: lock.pid,
+        l_pid: sys.pids.to_guest(lock.pid),
         l_type: i16::try_from(l_type).unwrap_or(F_UNLCK),
         l_whence: lock.whence,
     };

@@ -19,7 +19,6 @@ use lwp_abi::sysarch::{
 use lwp_kernel::machine::GUEST_BOUND;
 use lwp_kernel::{CurLwp, Ret, SysResult};
 use rustix::process::{getegid, geteuid, getgid, getgroups, getppid, getuid};
-use rustix::rand::GetRandomFlags;
 
 /// The most random bytes copied at a time.
 const RANDOM_CHUNK: usize = 4096;
@@ -48,19 +47,20 @@ pub(crate) fn eopnotsupp(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
 
 /// `getpid(2)`: the parent comes second.
 #[expect(clippy::unnecessary_wraps, reason = "a handler")]
-pub(crate) fn sys_getpid(_: &Unix, l: &mut CurLwp, _: &Args) -> SysResult {
-    Ok(Ret(l.kernel.proc.pid().unsigned_abs().into(), parent()))
+pub(crate) fn sys_getpid(sys: &Unix, l: &mut CurLwp, _: &Args) -> SysResult {
+    Ok(Ret(l.kernel.proc.pid().unsigned_abs().into(), parent(sys)))
 }
 
 /// `getppid(2)`.
 #[expect(clippy::unnecessary_wraps, reason = "a handler")]
-pub(crate) fn sys_getppid(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
-    Ok(Ret(parent(), 0))
+pub(crate) fn sys_getppid(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
+    Ok(Ret(parent(sys), 0))
 }
 
 /// The parent's pid; 0 if it is in another pid namespace.
-fn parent() -> u64 {
-    getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs().into())
+fn parent(sys: &Unix) -> u64 {
+    let pid = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    sys.pids.to_guest(pid).unsigned_abs().into()
 }
 
 /// `getuid(2)`: the effective id comes second.
@@ -228,29 +228,33 @@ fn login_name() -> Vec<u8> {
 /// `getrandom(2)`.
 ///
 /// # Errors
-/// EINVAL: unknown flags, or `GRND_RANDOM` with `GRND_INSECURE`. EFAULT. EAGAIN: with `GRND_NONBLOCK`, before
-/// the host has any.
+/// EINVAL: unknown flags, or `GRND_RANDOM` with `GRND_INSECURE`. EFAULT.
+///
+/// Differs from NetBSD: with `GRND_NONBLOCK`, too, it waits for a host that has just been started.
 pub(crate) fn sys_getrandom(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     let flags = a.uint(2);
     let is_known = flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) == 0;
     if !is_known || flags & (GRND_RANDOM | GRND_INSECURE) == GRND_RANDOM | GRND_INSECURE {
         return Err(Errno::EINVAL.into());
     }
-    let mut chunk = [0; RANDOM_CHUNK];
     let wanted = a.size(1).min(u64::from(u32::MAX >> 1));
+    Ok(Ret(copyout_random(l, a.ptr(0), wanted)?, 0))
+}
+
+/// Fills `len` bytes of guest memory with random ones; returns how many.
+///
+/// # Errors
+/// EFAULT: some may have been written.
+pub(crate) fn copyout_random(l: &CurLwp, to: u64, len: u64) -> Result<u64, Errno> {
+    let mut chunk = [0; RANDOM_CHUNK];
     let mut done = 0;
-    while done < wanted {
-        let len = usize::try_from(wanted - done)
-            .unwrap_or(RANDOM_CHUNK)
-            .min(RANDOM_CHUNK);
-        // The flags have the host's values.
-        let host = GetRandomFlags::from_bits_retain(flags);
-        let got = rustix::io::retry_on_intr(|| rustix::rand::getrandom(&mut chunk[..len], host));
-        let got = got.map_err(from_rustix)?;
-        copyout(l, &chunk[..got], a.ptr(0).wrapping_add(done))?;
-        done += got as u64;
+    while done < len {
+        let now = usize::try_from(len - done).map_or(RANDOM_CHUNK, |left| left.min(RANDOM_CHUNK));
+        l.kernel.machine.random(&mut chunk[..now]);
+        copyout(l, &chunk[..now], to.wrapping_add(done))?;
+        done += now as u64;
     }
-    Ok(Ret(done, 0))
+    Ok(done)
 }
 
 /// `sysarch(2)`: the FS base, by which the private pointer stays as it was.

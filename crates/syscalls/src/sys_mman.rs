@@ -130,7 +130,7 @@ fn backing(
     let file = sys.host.fd(fd).map_err(from_host)?;
     let mode = rustix::fs::fcntl_getfl(file).map_err(from_rustix)?;
     match sys.files.kind(&*sys.host, fd)? {
-        Kind::Disk | Kind::Device => {}
+        Kind::Disk | Kind::Device | Kind::Random => {}
         Kind::Directory | Kind::Fifo | Kind::Socket | Kind::Anonymous | Kind::Object => {
             return Err(Errno::ENODEV);
         }

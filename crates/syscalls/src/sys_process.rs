@@ -1,6 +1,6 @@
 //! Processes: exit, fork, signals to others, groups and sessions.
 //!
-//! One guest process is one host process with the same pid, so most of this is the host's. Waiting for
+//! One guest process is one host process, so most of this is the host's; `pids` says who is who. Waiting for
 //! children is in `sys_wait`, execve in `sys_exec`.
 //!
 //! Sources: `kern_fork.c`, `kern_exit.c`, `kern_prot.c`; fork(2), kill(2); syscalls.md 5.3.
@@ -103,7 +103,9 @@ pub(crate) fn sys_vfork<'a>(sys: &'a Unix, l: &'a mut CurLwp, _: &Args) -> Outco
 
 /// Forks; a child of vfork(2) keeps the end of the pipe that is called `holding`.
 async fn fork(sys: &Unix, l: &mut CurLwp, holding: Option<RawFd>) -> Result<Forked, Errno> {
-    let side = l.fork().await.map_err(from_host)?;
+    let called = sys.pids.reserve();
+    let side = l.fork(called).await.map_err(from_host)?;
+    let side = sys.pids.born(side, called);
     if matches!(side, Forked::Child { .. }) {
         sys.vforks.keep_only(holding);
         l.kernel.set_vfork_child(false);
@@ -152,44 +154,48 @@ pub(crate) fn sys_kill(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
         Some(signo) => signo.to_linux().ok_or(Errno::EINVAL)?,
         None => 0,
     };
+    let pid = sys.pids.to_host(pid)?;
     sys.host.kill(pid, host_signo).map_err(from_host)?;
     Ok(Ret::ZERO)
 }
 
 /// `getpgrp(2)`.
 #[expect(clippy::unnecessary_wraps, reason = "the shape the table wants")]
-pub(crate) fn sys_getpgrp(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
-    Ok(ret_pid(Some(host::getpgrp())))
+pub(crate) fn sys_getpgrp(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
+    Ok(ret_pid(sys, host::getpgrp()))
 }
 
 /// `getpgid(2)`.
 ///
 /// # Errors
 /// ESRCH.
-pub(crate) fn sys_getpgid(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
-    let group = host::getpgid(pid_arg(a.int(0))?).map_err(from_rustix)?;
-    Ok(ret_pid(Some(group)))
+pub(crate) fn sys_getpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
+    let group = host::getpgid(pid_arg(sys, a.int(0))?).map_err(from_rustix)?;
+    Ok(ret_pid(sys, group))
 }
 
 /// `getsid(2)`.
 ///
 /// # Errors
 /// ESRCH.
-pub(crate) fn sys_getsid(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
-    let session = host::getsid(pid_arg(a.int(0))?).map_err(from_rustix)?;
-    Ok(ret_pid(Some(session)))
+pub(crate) fn sys_getsid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
+    let session = host::getsid(pid_arg(sys, a.int(0))?).map_err(from_rustix)?;
+    Ok(ret_pid(sys, session))
 }
 
 /// `setpgid(2)`.
 ///
 /// # Errors
 /// EINVAL: a negative group. EACCES, EPERM, ESRCH.
-pub(crate) fn sys_setpgid(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
+pub(crate) fn sys_setpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
     let group = a.int(1);
     if group < 0 {
         return Err(Errno::EINVAL.into());
     }
-    host::setpgid(pid_arg(a.int(0))?, host::Pid::from_raw(group)).map_err(from_rustix)?;
+    let pid = pid_arg(sys, a.int(0))?;
+    // The group of nobody that is there is none that one could join.
+    let group = sys.pids.to_host(group).map_err(|_| Errno::EPERM)?;
+    host::setpgid(pid, host::Pid::from_raw(group)).map_err(from_rustix)?;
     Ok(Ret::ZERO)
 }
 
@@ -197,20 +203,20 @@ pub(crate) fn sys_setpgid(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
 ///
 /// # Errors
 /// EPERM: the caller leads a group.
-pub(crate) fn sys_setsid(_: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
+pub(crate) fn sys_setsid(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
     let session = host::setsid().map_err(from_rustix)?;
-    Ok(ret_pid(Some(session)))
+    Ok(ret_pid(sys, session))
 }
 
 /// A pid argument: 0, as `None`, is the caller.
-fn pid_arg(pid: i32) -> Result<Option<host::Pid>, Errno> {
+fn pid_arg(sys: &Unix, pid: i32) -> Result<Option<host::Pid>, Errno> {
     if pid < 0 {
         return Err(Errno::ESRCH);
     }
-    Ok(host::Pid::from_raw(pid))
+    Ok(host::Pid::from_raw(sys.pids.to_host(pid)?))
 }
 
-fn ret_pid(pid: Option<host::Pid>) -> Ret {
-    let raw = pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
-    Ret(u64::from(raw), 0)
+fn ret_pid(sys: &Unix, pid: host::Pid) -> Ret {
+    let pid = sys.pids.to_guest(pid.as_raw_nonzero().get());
+    Ret(u64::from(pid.unsigned_abs()), 0)
 }

@@ -260,7 +260,12 @@ pub(crate) fn sys_getrusage(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     if who != RUSAGE_SELF && who != RUSAGE_CHILDREN {
         return Err(Errno::EINVAL.into());
     }
-    let rusage = sys.host.getrusage(who).map_err(from_host)?;
+    let rusage = if sys.options.of_seed.is_some() {
+        let own = (who == RUSAGE_SELF).then(|| l.kernel.machine.process_cpu());
+        crate::sys_wait::used(own.unwrap_or_default())
+    } else {
+        sys.host.getrusage(who).map_err(from_host)?
+    };
     copyout_struct(l, &rusage, a.ptr(1))?;
     Ok(Ret::ZERO)
 }
@@ -269,12 +274,12 @@ pub(crate) fn sys_getrusage(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
 ///
 /// # Errors
 /// EINVAL: no such kind of number. ESRCH: nobody is meant.
-pub(crate) fn sys_getpriority(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
+pub(crate) fn sys_getpriority(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
     use rustix::process::{getpriority_pgrp, getpriority_process, getpriority_user};
     let (which, who) = (a.int(0), a.int(1));
     let nice = match which {
-        PRIO_PROCESS => getpriority_process(pid(who)?),
-        PRIO_PGRP => getpriority_pgrp(pid(who)?),
+        PRIO_PROCESS => getpriority_process(pid(sys, who)?),
+        PRIO_PGRP => getpriority_pgrp(pid(sys, who)?),
         PRIO_USER => getpriority_user(uid(who)),
         _ => return Err(Errno::EINVAL.into()),
     };
@@ -289,15 +294,15 @@ pub(crate) fn sys_getpriority(_: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
 /// # Errors
 /// EINVAL: no such kind of number. ESRCH: nobody is meant. EACCES: only root may lower nice values.
 /// EPERM: not one's own process.
-pub(crate) fn sys_setpriority(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
+pub(crate) fn sys_setpriority(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     use rustix::process::{setpriority_pgrp, setpriority_process, setpriority_user};
     let (which, who) = (a.int(0), a.int(1));
     // Linux clips 20 to 19 by itself.
     let nice = a.int(2).clamp(PRIO_MIN, PRIO_MAX);
     let done = match which {
         PRIO_PROCESS if who == 0 || who == l.kernel.proc.pid() => renice_self(nice),
-        PRIO_PROCESS => setpriority_process(pid(who)?, nice),
-        PRIO_PGRP => setpriority_pgrp(pid(who)?, nice),
+        PRIO_PROCESS => setpriority_process(pid(sys, who)?, nice),
+        PRIO_PGRP => setpriority_pgrp(pid(sys, who)?, nice),
         PRIO_USER => setpriority_user(uid(who), nice),
         _ => return Err(Errno::EINVAL.into()),
     };
@@ -323,10 +328,10 @@ fn renice_self(nice: i32) -> rustix::io::Result<()> {
 }
 
 /// A process or group as the host call wants it: `None` for the caller's own.
-fn pid(who: i32) -> Result<Option<Pid>, Errno> {
+fn pid(sys: &Unix, who: i32) -> Result<Option<Pid>, Errno> {
     match who {
         0 => Ok(None),
-        1.. => Ok(Pid::from_raw(who)),
+        1.. => Ok(Pid::from_raw(sys.pids.to_host(who)?)),
         _ => Err(Errno::ESRCH),
     }
 }

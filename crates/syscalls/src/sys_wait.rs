@@ -14,6 +14,7 @@ use crate::copy::copyout_struct;
 use crate::errno::{from_host, restartable};
 use crate::host::{ChildInfo, WaitFor};
 use core::sync::atomic::{AtomicI32, Ordering};
+use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::Pid;
 use lwp_abi::resource::Rusage;
@@ -96,11 +97,12 @@ async fn wait_child(
 ) -> Result<Option<Child>, Ended> {
     let children = Arc::clone(&sys.children);
     children.listen(&l.kernel);
+    let whom = whom_of_host(sys, whom)?;
     loop {
         let queued = children.changed.enter(l, "wait", Catch::Signals);
         let answer = sys.host.waitid(whom, host_options(flags));
         let found = match answer {
-            Ok((info, used)) => (info.pid != 0).then_some(Child { info, used }),
+            Ok((info, used)) => (info.pid != 0).then(|| named(sys, info, used, flags)),
             Err(err) => {
                 l.sleepq_leave();
                 return Err(from_host(err).into());
@@ -115,6 +117,43 @@ async fn wait_child(
             .map_err(restartable)?;
         drop(queued);
     }
+}
+
+/// The child under the guest's number, and used up if that is what the caller does.
+fn named(sys: &Unix, mut info: ChildInfo, used: Rusage, flags: WaitFlags) -> Child {
+    let host = info.pid;
+    info.pid = sys.pids.to_guest(host);
+    let used = if sys.options.of_seed.is_some() {
+        self::used(Duration::ZERO)
+    } else {
+        used
+    };
+    let has_ended = ![CLD_STOPPED, CLD_CONTINUED, CLD_TRAPPED].contains(&info.code);
+    if has_ended && !flags.contains(WaitFlags::NOWAIT) {
+        sys.pids.reaped(host);
+    }
+    Child { info, used }
+}
+
+/// What was used, as far as it is the same in every run: so much time of the CPU, and nothing else.
+pub(crate) fn used(cpu: Duration) -> Rusage {
+    Rusage {
+        ru_utime: Timeval::from(cpu),
+        ..Rusage::new_zeroed()
+    }
+}
+
+/// Whom the guest means, in the host's numbers.
+///
+/// # Errors
+/// ECHILD: nobody.
+fn whom_of_host(sys: &Unix, whom: WaitFor) -> Result<WaitFor, Errno> {
+    let to_host = |number| sys.pids.to_host(number).map_err(|_| Errno::ECHILD);
+    Ok(match whom {
+        WaitFor::Any => WaitFor::Any,
+        WaitFor::Pid(pid) => WaitFor::Pid(to_host(pid)?),
+        WaitFor::Group(group) => WaitFor::Group(to_host(group)?),
+    })
 }
 
 fn host_options(flags: WaitFlags) -> i32 {

@@ -123,6 +123,19 @@ pub(crate) fn ioctl(
             let name = rustix::pty::ptsname(sys.host.fd(fd).map_err(from_host)?, Vec::new());
             fill_ptmget(arg, -1, -1, name.map_err(from_rustix)?.as_bytes());
         }
+        TIOCGPGRP | TIOCGSID => {
+            let request = if cmd.raw() == TIOCGPGRP {
+                0x540f
+            } else {
+                0x5429
+            };
+            host_result(sys.host.ioctl(fd, request, arg))?;
+            set_int(arg, sys.pids.to_guest(int(arg)));
+        }
+        TIOCSPGRP => {
+            let mut group = sys.pids.to_host(int(arg))?.to_le_bytes();
+            host_result(sys.host.ioctl(fd, 0x5410, &mut group))?;
+        }
         _ => match plan(cmd, arg).ok_or(Errno::ENOTTY)? {
             Plan::Bytes(request) => drop(host_result(sys.host.ioctl(fd, request, arg))?),
             Plan::Word(request, word) => drop(host_result(sys.host.ioctl_word(fd, request, word))?),
@@ -135,9 +148,6 @@ fn plan(cmd: IoctlCmd, arg: &[u8]) -> Option<Plan> {
     Some(match cmd.raw() {
         TIOCGWINSZ => Plan::Bytes(0x5413),
         TIOCSWINSZ => Plan::Bytes(0x5414),
-        TIOCGPGRP => Plan::Bytes(0x540f),
-        TIOCSPGRP => Plan::Bytes(0x5410),
-        TIOCGSID => Plan::Bytes(0x5429),
         TIOCOUTQ => Plan::Bytes(HOST_OUTQ),
         TIOCSTI => Plan::Bytes(0x5412),
         TIOCMGET => Plan::Bytes(0x5415),

@@ -111,7 +111,7 @@ fn name(sys: &Unix, l: &CurLwp, path: CString) -> Name {
     }
     match in_procfs(path.as_bytes(), l.kernel.proc.pid()) {
         None => Name {
-            path,
+            path: of_others(sys, path),
             is_exe: false,
         },
         Some(b"/exe") => {
@@ -143,6 +143,26 @@ fn in_procfs(path: &[u8], pid: i32) -> Option<&[u8]> {
     let (who, rest) = rest.split_at(end);
     let is_own = who == b"curproc" || who == b"self" || who == pid.to_string().as_bytes();
     is_own.then_some(rest)
+}
+
+/// Another process's place in procfs, under the host's number.
+fn of_others(sys: &Unix, path: CString) -> CString {
+    let Some((pid, rest)) = numbered(path.as_bytes()) else {
+        return path;
+    };
+    // Who does not exist is not there either.
+    let host = sys.pids.to_host(pid).unwrap_or(0);
+    let moved = [format!("/proc/{host}").as_bytes(), rest].concat();
+    CString::new(moved).unwrap_or(path)
+}
+
+/// The process whose place in procfs `path` names, and what follows.
+fn numbered(path: &[u8]) -> Option<(i32, &[u8])> {
+    let rest = path.strip_prefix(b"/proc/")?;
+    let end = rest.iter().position(|&c| c == b'/').unwrap_or(rest.len());
+    let (who, rest) = rest.split_at(end);
+    let pid = core::str::from_utf8(who).ok()?.parse().ok()?;
+    Some((pid, rest))
 }
 
 /// Translates the flags of a call that knows those in `known`.
@@ -180,6 +200,14 @@ mod tests {
         assert_eq!(in_procfs(b"/proc/8/exe", 7), None);
         assert_eq!(in_procfs(b"/proc/curprocs/exe", 7), None);
         assert_eq!(in_procfs(b"/procs/self", 7), None);
+    }
+
+    #[test]
+    fn others_have_a_number_in_procfs() {
+        assert_eq!(numbered(b"/proc/17/cwd"), Some((17, &b"/cwd"[..])));
+        assert_eq!(numbered(b"/proc/17"), Some((17, &b""[..])));
+        assert_eq!(numbered(b"/proc/net/17"), None);
+        assert_eq!(numbered(b"/prok/17"), None);
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl Siginfo {
         Pid::new(low(self.reason[0]))
     }
 
+    /// Changes [`Siginfo::pid`].
+    pub fn set_pid(&mut self, pid: Pid) {
+        self.reason[0] = pair(pid.raw(), self.uid());
+    }
+
     /// The real user id of the sender or child.
     pub fn uid(&self) -> u32 {
         high(self.reason[0])

@@ -333,15 +333,15 @@ impl Server<'_> {
             .map_err(|err| Failure::Hunt(io::Error::from_raw_os_error(err.errno)))?
         {
             Forked::Parent(pid) => self.wait(pid),
-            Forked::Child { pid } => {
-                self.become_run(by, is_full, most, pid);
+            Forked::Child { .. } => {
+                self.become_run(by, is_full, most);
                 std::process::exit(125)
             }
         }
     }
 
     /// The child's side; comes back only if it cannot.
-    fn become_run(&mut self, by: &By<'_>, is_full: bool, most: u64, pid: i32) {
+    fn become_run(&mut self, by: &By<'_>, is_full: bool, most: u64) {
         let quiet = File::open("/dev/null");
         // Without a parent it would run for as long as it likes.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -358,7 +358,7 @@ impl Server<'_> {
             By::List(seed, plan, list) => (*seed, *plan, Source::List(list.to_vec())),
         };
         let end = self.options.timeout();
-        prepared.go(pid, |chaos| {
+        prepared.go(seed, |chaos| {
             chaos.chaos.begin(Seed(seed), plan, source);
             chaos.machine.end_at(end);
             if let Some(reporter) = &chaos.reporter {

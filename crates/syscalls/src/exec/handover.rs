@@ -110,6 +110,7 @@ impl Handover {
         }
         w.row(&self.of_runner.words);
         w.word(self.of_runner.is_child.into());
+        w.ints(&self.of_runner.pids);
         w.0
     }
 
@@ -142,6 +143,7 @@ impl Handover {
         found.of_runner = OfRunner {
             words: r.row()?,
             is_child: r.word()? != 0,
+            pids: r.ints()?,
         };
         r.0.is_empty().then_some(found)
     }
@@ -168,6 +170,12 @@ impl Writer {
     fn int(&mut self, int: i32) {
         self.word(i64::from(int).cast_unsigned());
     }
+    fn ints(&mut self, ints: &[i32]) {
+        self.word(ints.len() as u64);
+        for &int in ints {
+            self.int(int);
+        }
+    }
     fn string(&mut self, string: &[u8]) {
         self.word(string.len() as u64);
         self.0.extend(string);
@@ -190,6 +198,14 @@ impl Reader<'_> {
     }
     fn int(&mut self) -> Option<i32> {
         self.word()?.cast_signed().try_into().ok()
+    }
+    fn ints(&mut self) -> Option<Vec<i32>> {
+        // As in `row`.
+        let mut ints = Vec::new();
+        for _ in 0..self.word()? {
+            ints.push(self.int()?);
+        }
+        Some(ints)
     }
     fn string(&mut self) -> Option<Vec<u8>> {
         let len = usize::try_from(self.word()?).ok()?;
@@ -235,6 +251,7 @@ mod tests {
             of_runner: OfRunner {
                 words: vec![b"lwp".to_vec(), b"run".to_vec(), b"-q".to_vec()],
                 is_child: true,
+                pids: vec![123, 0, -1],
             },
         }
     }

@@ -118,7 +118,7 @@ impl FdSource {
                     _edges: Subscription::new(kq, cx, bell, fd, changes)?,
                 }
             }
-            (Kind::Device, _) => Object::Terminal,
+            (Kind::Device | Kind::Random, _) => Object::Terminal,
             (Kind::Anonymous, _) => anonymous(cx, fd, side)?,
             (Kind::Object, Side::Read) => {
                 let inner = sys.files.object_of::<Kqueue>(fd).ok_or(Errno::EINVAL)?;

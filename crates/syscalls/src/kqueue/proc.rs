@@ -10,6 +10,7 @@ use super::Bell;
 use super::fd::{Own, own};
 use super::knotes::Knote;
 use super::source::Cx;
+use crate::Unix;
 use lwp_abi::errno::Errno;
 use lwp_abi::event::{EvFlags, NOTE_EXIT};
 use lwp_abi::wait::WaitStatus;
@@ -31,11 +32,14 @@ impl ProcSource {
     ///
     /// # Errors
     /// ESRCH: there is none, or only its remains. EACCES: it is somebody else's. EMFILE, ENFILE, ENOMEM.
-    pub(super) fn attach(cx: Cx<'_>, bell: &Arc<Bell>, kn: &mut Knote) -> Result<Self, Errno> {
-        let pid = i32::try_from(kn.kev.ident)
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or(Errno::ESRCH)?;
+    pub(super) fn attach(
+        sys: &Unix,
+        cx: Cx<'_>,
+        bell: &Arc<Bell>,
+        kn: &mut Knote,
+    ) -> Result<Self, Errno> {
+        let pid = i32::try_from(kn.kev.ident).map_err(|_| Errno::ESRCH)?;
+        let pid = Pid::from_raw(sys.pids.to_host(pid)?).ok_or(Errno::ESRCH)?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(refused)?;
         let pidfd = own(cx, pidfd)?;
         if cx

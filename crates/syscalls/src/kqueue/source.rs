@@ -105,7 +105,7 @@ pub(super) fn attach(
             What::Fd(FdSource::attach(kq, sys, cx, &bell, kn)?)
         }
         EVFILT_VNODE => What::Vnode(VnodeSource::attach(kq, sys, cx, &bell, kn)?),
-        EVFILT_PROC => What::Proc(ProcSource::attach(cx, &bell, kn)?),
+        EVFILT_PROC => What::Proc(ProcSource::attach(sys, cx, &bell, kn)?),
         EVFILT_SIGNAL => {
             kn.set(EvFlags::CLEAR);
             let listener: Weak<Bell> = Arc::downgrade(&bell);

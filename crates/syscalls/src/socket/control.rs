@@ -16,6 +16,7 @@
 //! Sources: `uipc_usrreq.c: unp_internalize, unp_externalize`, `uipc_syscalls.c: copyout_msg_control`;
 //! syscalls.md 5.6.
 
+use crate::pids::Pids;
 use lwp_abi::errno::Errno;
 use lwp_abi::socket::{Cmsghdr, InPktinfo, SCM_CREDS, SCM_RIGHTS, SCM_TIMESTAMP, Sockcred};
 use lwp_abi::sockopt::{
@@ -172,10 +173,10 @@ pub(super) struct ForGuest {
 }
 
 /// The host's control messages as the guest has them, in `room` bytes.
-pub(super) fn to_guest(host: &[u8], room: usize) -> ForGuest {
+pub(super) fn to_guest(host: &[u8], room: usize, pids: &Pids) -> ForGuest {
     let mut out = ForGuest::default();
     for message in messages(host) {
-        let Some((level, kind, data)) = for_guest(message) else {
+        let Some((level, kind, data)) = for_guest(message, pids) else {
             continue;
         };
         if out.is_truncated || !out.put(room, level, kind, &data) {
@@ -192,7 +193,7 @@ pub(super) fn to_guest(host: &[u8], room: usize) -> ForGuest {
 
 /// All descriptors in the host's control messages.
 pub(super) fn descriptors(host: &[u8]) -> Vec<i32> {
-    to_guest(host, 0).refused
+    to_guest(host, 0, &Pids::default()).refused
 }
 
 impl ForGuest {
@@ -218,7 +219,7 @@ impl ForGuest {
 }
 
 /// One message, if NetBSD has its like.
-fn for_guest(message: Message<'_>) -> Option<(i32, i32, Vec<u8>)> {
+fn for_guest(message: Message<'_>, pids: &Pids) -> Option<(i32, i32, Vec<u8>)> {
     let Message { level, kind, data } = message;
     match (level, kind) {
         (linux::SOL_SOCKET, linux::SCM_RIGHTS) => Some((SOL_SOCKET, SCM_RIGHTS, data.to_vec())),
@@ -229,7 +230,7 @@ fn for_guest(message: Message<'_>) -> Option<(i32, i32, Vec<u8>)> {
             let (pid, uid, gid) = (int(data)?, word::<4>(data, 4)?, word::<4>(data, 8)?);
             let (uid, gid) = (u32::from_ne_bytes(uid), u32::from_ne_bytes(gid));
             let cred = Sockcred {
-                sc_pid: pid,
+                sc_pid: pids.to_guest(pid),
                 sc_uid: uid,
                 sc_euid: uid,
                 sc_gid: gid,
@@ -282,7 +283,7 @@ mod tests {
     fn descriptors_go_both_ways() {
         let there = to_host(&guest(SOL_SOCKET, SCM_RIGHTS, &fds(&[3, 4, 5])), |_| Ok(())).unwrap();
         assert_eq!(there, host(1, 1, &fds(&[3, 4, 5])));
-        let back = to_guest(&there, 64);
+        let back = to_guest(&there, 64, &Pids::default());
         assert_eq!(back.bytes.len(), 16 + 12);
         assert_eq!(back.bytes[..4], 28u32.to_ne_bytes());
         assert_eq!(back.bytes[16..], fds(&[3, 4, 5]));
@@ -297,7 +298,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_received_all_or_none() {
-        let got = to_guest(&host(1, 1, &fds(&[7, 8])), 20);
+        let got = to_guest(&host(1, 1, &fds(&[7, 8])), 20, &Pids::default());
         assert_eq!(got.refused, [7, 8]);
         assert!(got.is_truncated && got.bytes.is_empty());
         assert_eq!(descriptors(&host(1, 1, &fds(&[7, 8]))), [7, 8]);
@@ -305,7 +306,11 @@ mod tests {
 
     #[test]
     fn packet_information_changes_order() {
-        let got = to_guest(&host(0, 8, &[2, 0, 0, 0, 9, 9, 9, 9, 127, 0, 0, 1]), 64);
+        let got = to_guest(
+            &host(0, 8, &[2, 0, 0, 0, 9, 9, 9, 9, 127, 0, 0, 1]),
+            64,
+            &Pids::default(),
+        );
         assert_eq!(got.bytes[16..], [127, 0, 0, 1, 2, 0, 0, 0]);
         let sent = to_host(&guest(0, IP_PKTINFO, &[127, 0, 0, 1, 2, 0, 0, 0]), |_| {
             Ok(())
@@ -323,7 +328,7 @@ mod tests {
             host(0, linux::IP_TTL, &64i32.to_ne_bytes()),
             host(41, 52, &1i32.to_ne_bytes()),
         ];
-        let got = to_guest(&both.concat(), 64);
+        let got = to_guest(&both.concat(), 64, &Pids::default());
         assert_eq!(got.bytes.len(), 24 + 20);
         assert_eq!(got.bytes[16], 64);
         assert_eq!(got.bytes[32..36], 47i32.to_ne_bytes());
@@ -336,7 +341,7 @@ mod tests {
             room in 0usize..200,
         ) {
             let _ = to_host(&bytes, |_| Ok(()));
-            prop_assert!(to_guest(&bytes, room).bytes.len() <= room);
+            prop_assert!(to_guest(&bytes, room, &Pids::default()).bytes.len() <= room);
         }
     }
 }

@@ -619,7 +619,7 @@ impl Recv {
             flags.remove(MsgFlags::CTRUNC);
         } else {
             let room = usize::try_from(header.msg_controllen).unwrap_or(usize::MAX);
-            let control = control::to_guest(&self.control, room);
+            let control = control::to_guest(&self.control, room, &sys.pids);
             copyout(l, &control.bytes, header.msg_control)?;
             header.msg_controllen = u32::try_from(control.bytes.len()).unwrap_or(0);
             flags.set(

@@ -354,18 +354,19 @@ fn get(sys: &Unix, fd: i32, opt: Opt, room: usize) -> Result<Vec<u8>, Errno> {
         Treat::Bytes => return bytes(room),
         Treat::Linger => return bytes(size_of::<Linger>()),
         Treat::Timeval => return bytes(size_of::<Timeval>()),
-        Treat::PeerCred => return peer(&bytes(size_of::<Unpcbid>())?),
+        Treat::PeerCred => return peer(sys, &bytes(size_of::<Unpcbid>())?),
     };
     Ok(value.to_ne_bytes().to_vec())
 }
 
 /// `LOCAL_PEEREID`: the host's ucred has the same three words, and pid 0 if there is no peer.
-fn peer(ucred: &[u8]) -> Result<Vec<u8>, Errno> {
-    let id = Unpcbid::read_from_bytes(ucred).map_err(|_| Errno::EINVAL)?;
+fn peer(sys: &Unix, ucred: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut id = Unpcbid::read_from_bytes(ucred).map_err(|_| Errno::EINVAL)?;
     if id.unp_pid == 0 {
         Err(Errno::EINVAL)
     } else {
-        Ok(ucred.to_vec())
+        id.unp_pid = sys.pids.to_guest(id.unp_pid);
+        Ok(id.as_bytes().to_vec())
     }
 }
 

@@ -17,7 +17,6 @@ use lwp_abi::sysctl::{
     KERN_PROC_PATHNAME, PROC_CURPROC, PROC_PID_CORENAME, PROC_PID_LIMIT, PROC_PID_LIMIT_TYPE_HARD,
     PROC_PID_LIMIT_TYPE_SOFT,
 };
-use rustix::rand::GetRandomFlags;
 
 /// `kern.arandom` gives no more at a time.
 const MOST_RANDOM: u64 = 256;
@@ -131,25 +130,16 @@ fn resource(which: i32) -> Result<i32, Errno> {
 pub(super) fn arandom(asked: &Asked<'_>) -> Value {
     match asked.room.unwrap_or(0) {
         0 => Ok(Vec::new()),
-        wanted @ ..=MOST_RANDOM => random_bytes(usize::try_from(wanted).unwrap_or(0)),
+        wanted @ ..=MOST_RANDOM => random_bytes(asked, usize::try_from(wanted).unwrap_or(0)),
         _ => Err(Errno::E2BIG),
     }
 }
 
-/// `count` bytes from the host's generator.
-///
-/// # Errors
-/// EIO: the host has none.
-pub(super) fn random_bytes(count: usize) -> Value {
+/// `count` random bytes.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a value")]
+pub(super) fn random_bytes(asked: &Asked<'_>, count: usize) -> Value {
     let mut bytes = vec![0; count];
-    let mut done = 0;
-    while done < count {
-        match rustix::rand::getrandom(&mut bytes[done..], GetRandomFlags::empty()) {
-            Ok(got) => done += got,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return Err(Errno::EIO),
-        }
-    }
+    asked.l.kernel.machine.random(&mut bytes);
     Ok(bytes)
 }
 
@@ -164,12 +154,5 @@ mod tests {
         for which in [0, 13, -1, i32::MIN, i32::MAX] {
             assert_eq!(resource(which), Err(Errno::ENOENT));
         }
-    }
-
-    #[test]
-    fn random_bytes_are_as_many_as_asked_for() {
-        assert_eq!(random_bytes(0), Ok(Vec::new()));
-        let (one, other) = (random_bytes(64).unwrap(), random_bytes(64).unwrap());
-        assert!(one.len() == 64 && one != other);
     }
 }

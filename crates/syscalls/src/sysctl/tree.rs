@@ -212,7 +212,9 @@ const KERN: &[Node] = &[
     record(KERN_CP_TIME, "cp_time", 40, |_| Ok(vec![0; 40])),
     fixed!(KERN_SBMAX, "sbmax", 262_144),
     fixed!(KERN_MONOTONIC_CLOCK, "monotonic_clock", POSIX_VERSION),
-    int(KERN_URND, "urandom", |_| dynamic::random_bytes(4)),
+    int(KERN_URND, "urandom", |asked| {
+        dynamic::random_bytes(asked, 4)
+    }),
     deep(KERN_LWP, "lwp", lwps::lwps),
     fixed!(KERN_POSIX_THREADS, "posix_threads", POSIX_VERSION),
     fixed!(KERN_POSIX_SEMAPHORES, "posix_semaphores", POSIX_VERSION),
@@ -362,8 +364,11 @@ fn boot_time(asked: &Asked<'_>) -> Value {
 
 /// The host's averages, whose scale is 65536, in NetBSD's, which is 2048.
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a value")]
-fn load_average(_: &Asked<'_>) -> Value {
-    let loads = rustix::system::sysinfo().loads;
+fn load_average(asked: &Asked<'_>) -> Value {
+    let loads = match asked.sys.options.of_seed {
+        None => rustix::system::sysinfo().loads,
+        Some(_) => [0; 3],
+    };
     let load = Loadavg {
         ldavg: loads.map(|load| u32::try_from(load >> 5).unwrap_or(u32::MAX)),
         pad: 0,

@@ -31,7 +31,7 @@ fn done(result: rustix::io::Result<()>) -> SysResult {
 fn vnode(sys: &Unix, fd: i32) -> Result<BorrowedFd<'_>, Errno> {
     match sys.files.kind(&*sys.host, fd)? {
         Kind::Socket | Kind::Anonymous | Kind::Object => Err(Errno::EINVAL),
-        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device => {
+        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device | Kind::Random => {
             sys.host.fd(fd).map_err(from_host)
         }
     }

@@ -229,7 +229,7 @@ pub(crate) fn sys_fpathconf(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
         Kind::Socket | Kind::Fifo if which != _PC_PIPE_BUF => Err(Errno::EINVAL.into()),
         Kind::Socket | Kind::Fifo => Ok(Ret(PIPE_BUF as u64, 0)),
         Kind::Object | Kind::Anonymous => Err(Errno::EOPNOTSUPP.into()),
-        Kind::Disk | Kind::Directory | Kind::Device => {
+        Kind::Disk | Kind::Directory | Kind::Device | Kind::Random => {
             let host_fd = sys.host.fd(fd).map_err(from_host)?;
             let stat = rustix::fs::fstat(host_fd).map_err(from_rustix)?;
             pathconf(host_fd, FileType::from_raw_mode(stat.st_mode), which)

@@ -126,7 +126,7 @@ fn by_fd(sys: &Unix, fd: i32) -> Result<Statvfs, Errno> {
     use crate::files::Kind;
     match sys.files.kind(&*sys.host, fd)? {
         Kind::Socket | Kind::Anonymous | Kind::Object => Err(Errno::EINVAL),
-        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device => {
+        Kind::Disk | Kind::Directory | Kind::Fifo | Kind::Device | Kind::Random => {
             of(sys.host.fd(fd).map_err(from_host)?)
         }
     }
