@@ -21,6 +21,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{self, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
+/// The exit status of a program that was ended because it hangs; timeout(1) has the same.
+pub(crate) const STATUS_OF_HANG: i32 = 124;
+
 /// Who decides in a run, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Direction {
@@ -124,9 +127,6 @@ pub(crate) struct Directed {
 struct Stop(OnceLock<Weak<Kernel>>);
 
 impl Stop {
-    /// As timeout(1) says it.
-    const STATUS: i32 = 124;
-
     fn at_hang(&self) {
         let Some(kernel) = self.0.get().and_then(Weak::upgrade) else {
             return;
@@ -136,7 +136,7 @@ impl Stop {
         let text = format!("lwp: the program hangs\n{}", lines.collect::<String>());
         // Nobody is left to be told of a failure.
         let _ = std::io::stderr().write_all(text.as_bytes());
-        kernel.give_up(ExitWith::Code(Self::STATUS));
+        kernel.give_up(ExitWith::Code(STATUS_OF_HANG));
     }
 }
 
@@ -155,7 +155,7 @@ impl Directed {
         let hash = Arc::new(EventHash::new(time));
         let reporter = direction.hunted.as_ref().map(|file| {
             let file = Arc::clone(file);
-            Arc::new(Reporter::new(file, &chaos, &hash, machine))
+            Arc::new(Reporter::new(file, &chaos, &hash))
         });
         let stop = Arc::new(Stop::default());
         let hang: Option<OnHang> = match (&reporter, direction.expects) {
