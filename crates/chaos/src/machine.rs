@@ -6,8 +6,8 @@
 //! would change is not let through, unless an LWP makes no system call for so long that others would wait for ever.
 //!
 //! Host descriptors, forked processes and helper threads go on in real time. Before a jump, descriptors and threads are
-//! waited for, for [`GRACE`]; a process that has forked waits as long as it says, since nothing tells whether its child is
-//! still to come: it does not jump, but its time stands still until then.
+//! waited for, for [`GRACE`]; a process that has forked, and a child, wait as long as they say, since nothing tells what the
+//! other one will do: their times do not jump, but stand still until then.
 
 use crate::director::{Chaos, Visit};
 use crate::draw::{Seed, by_magnitude};
@@ -115,8 +115,8 @@ pub struct ChaosMachine<M> {
     kicked: AtomicU64,
     /// Host descriptors that are watched, and jobs that are not done.
     watched: AtomicU64,
-    /// There has been a fork.
-    has_forked: AtomicBool,
+    /// There has been a fork, of this process or the one that it comes from.
+    has_family: AtomicBool,
     /// See [`ChaosMachine::end_at`].
     end: AtomicU64,
     hang: Option<OnHang>,
@@ -141,7 +141,7 @@ impl<M: Machine> ChaosMachine<M> {
             visits: AtomicU64::new(0),
             kicked: AtomicU64::new(u64::MAX),
             watched: AtomicU64::new(0),
-            has_forked: AtomicBool::new(false),
+            has_family: AtomicBool::new(false),
             end: AtomicU64::new(u64::MAX),
             hang,
         }
@@ -275,7 +275,7 @@ impl<M: Machine> ChaosMachine<M> {
 
     /// Whether something may come from outside.
     fn has_outside(&self) -> bool {
-        self.watched.load(Ordering::Relaxed) > 0 || self.has_forked.load(Ordering::Relaxed)
+        self.watched.load(Ordering::Relaxed) > 0 || self.has_family.load(Ordering::Relaxed)
     }
 
     /// [`Poller::poll`] in virtual time, nothing having happened yet.
@@ -293,7 +293,7 @@ impl<M: Machine> ChaosMachine<M> {
         match wait {
             Wait::No => {}
             Wait::Until(at) => {
-                let patience = if self.has_forked.load(Ordering::Relaxed) {
+                let patience = if self.has_family.load(Ordering::Relaxed) {
                     Duration::from_nanos(nanos(at).saturating_sub(self.now()))
                 } else if self.has_outside() {
                     GRACE
@@ -312,7 +312,7 @@ impl<M: Machine> ChaosMachine<M> {
                 self.pass(0);
             }
             Wait::Forever => {
-                if self.hang.is_some() && !self.has_forked.load(Ordering::Relaxed) {
+                if self.hang.is_some() && !self.has_family.load(Ordering::Relaxed) {
                     let patience = if self.has_outside() {
                         PATIENCE
                     } else {
@@ -559,7 +559,7 @@ impl<M: Machine> Vcpus for ChaosMachine<M> {
     fn fork(&self, cpu: CpuId) -> Result<Forked, HostErr> {
         let forked = self.inner.fork(cpu)?;
         let is_child = matches!(forked, Forked::Child { .. });
-        self.has_forked.store(!is_child, Ordering::Relaxed);
+        self.has_family.store(true, Ordering::Relaxed);
         if is_child {
             self.watched.store(0, Ordering::Relaxed);
             self.inner.set_breakpoint(None);
