@@ -4,73 +4,82 @@
 //! belongs to whoever of the two needs it last: here, each lets go of the record, and the second frees it.
 
 use crate::How;
-use core::sync::atomic::Ordering;
+use rt::abi::lwp::LwpId;
 use rt::check::Verdict;
 use rt::lwp::{self, How as Start};
 use rt::sync::Word;
 use rt::time::now;
 use rt::vm::{self, Area, PAGE};
-use rt::{abi::lwp::LwpId, ensure};
 
-const LWPS: u32 = 4;
+const LWPS: u32 = 3;
 
 /// What a detached LWP is told, and what is known about it; in a page of its own.
 type Record = [Word; 3];
-/// The number of which it computes the square.
-const INPUT: usize = 0;
-/// Whether the time of its start has been noted.
+/// Whether it may begin.
+const BEGIN: usize = 0;
+/// Whether the time of that has been noted.
 const NOTED: usize = 1;
 /// How many have let go of the record.
 const LET_GO: usize = 2;
 
-/// LWPs that have done their work, and the sum of the squares.
+/// LWPs that have begun to wait, and those that have done their work.
+static READY: Word = Word::new();
 static DONE: Word = Word::new();
-static SUM: Word = Word::new();
 
 pub(crate) fn run(how: How) -> Verdict {
     let me = lwp::me();
-    for input in 0..LWPS {
-        start(how, input, me)?;
+    let mut pages = [None; LWPS as usize];
+    for page in &mut pages {
+        let new = vm::map(PAGE)?;
+        let lwp = Start::new().detached().spawn(move || work(how, new, me))?;
+        *page = Some((new, lwp.lid));
     }
-    while DONE.get() < LWPS {
-        let _ = lwp::park();
+    wait_for_all(&READY);
+    for (page, lid) in pages.into_iter().flatten() {
+        begin(how, page, lid);
     }
-    let wanted = (0..LWPS).map(|n| n * n).sum();
-    ensure!(
-        SUM.get() == wanted,
-        "the sum is {}, not {wanted}",
-        SUM.get()
-    );
+    wait_for_all(&DONE);
     Ok(())
 }
 
-/// Starts a detached LWP, and notes when.
-fn start(how: How, input: u32, creator: LwpId) -> Verdict {
-    let page = vm::map(PAGE)?;
+/// Parks until all have counted themselves.
+fn wait_for_all(count: &Word) {
+    while count.get() < LWPS {
+        let _ = lwp::park();
+    }
+}
+
+/// Counts the caller, for the creator to see.
+fn count_me(count: &Word, creator: LwpId) {
+    count.add();
+    // It waits for all of us, and has not ended.
+    let _ = lwp::unpark(creator);
+}
+
+/// Lets an LWP begin, and notes when.
+fn begin(how: How, page: Area, lid: LwpId) {
     let record: &Record = page.shared();
-    record[INPUT].set(input);
-    Start::new()
-        .detached()
-        .spawn(move || work(how, page, creator))?;
+    record[BEGIN].set(1);
+    // It may have looked by itself, and be gone.
+    let _ = lwp::unpark(lid);
     record[NOTED].set(u32::from(now() != 0));
     match how {
         How::Bug => {}
         How::Fixed => let_go(page),
     }
-    Ok(())
 }
 
 fn work(how: How, page: Area, creator: LwpId) {
     let record: &Record = page.shared();
-    let input = record[INPUT].get();
-    SUM.atomic().fetch_add(input * input, Ordering::SeqCst);
+    count_me(&READY, creator);
+    while record[BEGIN].get() == 0 {
+        let _ = lwp::park();
+    }
     match how {
         How::Bug => page.unmap(),
         How::Fixed => let_go(page),
     }
-    DONE.add();
-    // It waits for all of us.
-    let _ = lwp::unpark(creator);
+    count_me(&DONE, creator);
 }
 
 /// The second of two frees the record.

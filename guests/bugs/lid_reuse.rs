@@ -25,14 +25,17 @@ const STEPS: u32 = 4;
 /// What is known of the task that is not wanted.
 struct Unwanted {
     lid: Option<LwpId>,
+    /// Whether somebody sees to it that it does not run for long.
+    watched: bool,
     runs: bool,
 }
 
 static TASK: Mutex<Unwanted> = Mutex::new(Unwanted {
     lid: None,
+    watched: false,
     runs: false,
 });
-static BEGUN: Condvar = Condvar::new();
+static CHANGED: Condvar = Condvar::new();
 /// The number of the task that runs.
 static NUMBER: Word = Word::new();
 /// The number of the task that a signal has reached.
@@ -63,9 +66,7 @@ fn go_on(how: How, first: LwpId) -> Verdict {
 
 fn task(number: u32) {
     if number == UNWANTED {
-        let lid = Some(lwp::me());
-        *TASK.lock() = Unwanted { lid, runs: true };
-        BEGUN.signal();
+        begin();
     }
     for _ in 0..STEPS {
         step();
@@ -75,9 +76,34 @@ fn task(number: u32) {
     }
 }
 
-/// Waits until the task has begun, and cancels it.
+/// Says that the task runs, and waits until it is watched.
+fn begin() {
+    let lid = lwp::me();
+    let mut task = TASK.lock();
+    task.lid = Some(lid);
+    task.runs = true;
+    CHANGED.broadcast();
+    while !task.watched {
+        task = CHANGED.wait(task);
+    }
+}
+
+/// Waits until the task has begun.
+fn watch() -> LwpId {
+    let mut task = TASK.lock();
+    loop {
+        if let Some(lid) = task.lid {
+            task.watched = true;
+            CHANGED.broadcast();
+            return lid;
+        }
+        task = CHANGED.wait(task);
+    }
+}
+
+/// Watches the task, and cancels it after a step.
 fn cancel(how: How) -> Result<(), Errno> {
-    let lid = begun();
+    let lid = watch();
     step();
     match how {
         How::Bug => {
@@ -92,16 +118,6 @@ fn cancel(how: How) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-fn begun() -> LwpId {
-    let mut task = TASK.lock();
-    loop {
-        if let Some(lid) = task.lid {
-            return lid;
-        }
-        task = BEGUN.wait(task);
-    }
 }
 
 extern "C" fn cancelled(_: i32, _: &mut Siginfo, _: &mut Ucontext) {

@@ -18,6 +18,7 @@
 #![no_std]
 #![no_main]
 
+mod aba;
 mod abba;
 mod cond_if;
 mod counter;
@@ -27,9 +28,11 @@ mod fd_reuse;
 mod lid_reuse;
 mod lost_wakeup;
 mod missed_signal;
+mod notify_unlocked;
 mod order;
 mod publish;
 mod semaphore;
+mod signal_one;
 mod starvation;
 mod torn;
 mod wait_any;
@@ -150,6 +153,24 @@ const BUGS: &[Bug] = &[
         about: "reads and writes several words that belong together without a lock",
         run: torn::run,
     },
+    Bug {
+        name: "aba",
+        bare: 1,
+        about: "takes the head of a lock-free list for unchanged because it is the same node",
+        run: aba::run,
+    },
+    Bug {
+        name: "notify-unlocked",
+        bare: 0,
+        about: "changes what others wait for without the mutex of their condition variable",
+        run: notify_unlocked::run,
+    },
+    Bug {
+        name: "signal-one",
+        bare: 0,
+        about: "wakes one of several that wait for different things",
+        run: signal_one::run,
+    },
 ];
 
 const STDOUT: i32 = 1;
@@ -182,7 +203,7 @@ fn list(fd: i32) {
         name, bare, about, ..
     } in BUGS
     {
-        line(fd, format_args!("{name:14} {bare} {about}"));
+        line(fd, format_args!("{name:15} {bare} {about}"));
     }
 }
 

@@ -192,12 +192,13 @@ impl Shown {
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { said, killed, hung } = *self;
-        write!(f, "{}", said + killed + hung)?;
-        let ways = [(said, "by exit status"), (killed, "killed"), (hung, "hung")];
-        for (times, way) in ways.into_iter().filter(|(times, _)| *times > 0) {
-            write!(f, ", {times} {way}")?;
-        }
-        Ok(())
+        let ways = [(said, "exit status 1"), (killed, "killed"), (hung, "hung")];
+        let mut ways = ways.iter().filter(|(times, _)| *times > 0);
+        let Some((times, way)) = ways.next() else {
+            return f.write_str("0");
+        };
+        write!(f, "{times} ({way})")?;
+        ways.try_for_each(|(times, way)| write!(f, ", {times} ({way})"))
     }
 }
 
@@ -233,12 +234,13 @@ mod tests {
     #[test]
     fn every_way_to_show_is_counted() {
         let mut shown = Shown::default();
+        assert_eq!(shown.to_string(), "0");
         // As wait(2) has them: exit status 0, exit status 1, killed by signal 11.
         for raw in [0, 1 << 8, 11] {
             shown.count(Some(ExitStatus::from_raw(raw))).unwrap();
         }
         shown.count(None).unwrap();
-        assert_eq!(shown.to_string(), "3, 1 by exit status, 1 killed, 1 hung");
+        assert_eq!(shown.to_string(), "1 (exit status 1), 1 (killed), 1 (hung)");
         assert!(shown.count(Some(ExitStatus::from_raw(126 << 8))).is_err());
     }
 }

@@ -221,6 +221,7 @@ impl<M: Machine> ChaosMachine<M> {
     /// What a trap of the other machine is for the kernel; `None` if it is none of its business.
     fn arrived(&self, cx: &mut UserCtx, trap: Trap) -> Option<Trap> {
         match trap {
+            // The breakpoint, come to by anybody.
             Trap::Preempted if self.inner.take_hit() => {
                 if !self.chaos.hit() {
                     return None;

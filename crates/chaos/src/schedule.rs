@@ -8,6 +8,7 @@
 //! perturb park,wake
 //! time virtual
 //! hash 9f0c6a7d3a0be171
+//! hang 4711
 //! program ./server
 //! program -v
 //! decide 0 call 12 to 3
@@ -207,6 +208,8 @@ pub struct Schedule {
     pub time: Time,
     /// The hash of its events.
     pub hash: Option<u64>,
+    /// It hung, or was taken to hang after so many points.
+    pub hang: Option<u64>,
     /// The program's words.
     pub program: Vec<Vec<u8>>,
     /// What was decided, in order.
@@ -235,6 +238,9 @@ impl fmt::Display for Schedule {
         if let Some(hash) = self.hash {
             writeln!(f, "hash {hash:016x}")?;
         }
+        if let Some(points) = self.hang {
+            writeln!(f, "hang {points}")?;
+        }
         for word in &self.program {
             writeln!(f, "program {}", word.escape_ascii())?;
         }
@@ -255,6 +261,7 @@ impl FromStr for Schedule {
             perturb: None,
             time: Time::Virtual,
             hash: None,
+            hang: None,
             program: Vec::new(),
             decisions: Vec::new(),
         };
@@ -285,6 +292,10 @@ impl Schedule {
             "hash" => {
                 let hash = u64::from_str_radix(value, 16);
                 self.hash = Some(hash.map_err(|_| "a hash is a hexadecimal number")?);
+            }
+            "hang" => {
+                let points = value.parse();
+                self.hang = Some(points.map_err(|_| "a hang has a number of points")?);
             }
             "program" => self.program.push(unescaped(value)?),
             "decide" => self.decisions.push(value.parse()?),
@@ -357,6 +368,7 @@ mod tests {
         fn what_is_written_is_read_again(
             seed: u64,
             hash: Option<u64>,
+            hang: Option<u64>,
             program in vec(vec(any::<u8>(), 0..20), 0..5),
             decisions in vec(decisions(), 0..20),
             perturb in proptest::option::of(any::<u8>()),
@@ -368,6 +380,7 @@ mod tests {
                 perturb: perturb.map(Perturb::from_bits_truncate),
                 time: if is_virtual { Time::Virtual } else { Time::Real },
                 hash,
+                hang,
                 program,
                 decisions,
             };

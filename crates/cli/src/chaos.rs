@@ -4,18 +4,25 @@ use crate::args::{self, Program, Replay, Wanted};
 use crate::fail::Failure;
 use crate::hunt::Reporter;
 use crate::run;
+use crate::snapshot::Snapshot;
+use crate::waits;
 use core::convert::Infallible;
 use lwp_chaos::schedule::Schedule;
 use lwp_chaos::strategy::{Perturb, Plan};
 use lwp_chaos::{Chaos, ChaosMachine, Director, EventHash, OnHang, Seed, Source, Time};
+use lwp_kernel::Kernel;
 use lwp_kernel::events::{Event, Listener, What};
+use lwp_kernel::machine::ExitWith;
 use lwp_machine::HostMachine;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{self, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// The exit status of a program that was ended because it hangs; timeout(1) has the same.
+pub(crate) const STATUS_OF_HANG: i32 = 124;
 
 /// Who decides in a run, and how.
 #[derive(Clone, Debug)]
@@ -27,10 +34,18 @@ pub(crate) struct Direction {
     pub(crate) source: Source,
     /// Where to write what was decided.
     pub(crate) record: Option<PathBuf>,
-    /// The hash that is expected.
-    pub(crate) hash: Option<u64>,
+    /// What a replay is expected to come to.
+    pub(crate) expects: Option<Expected>,
     /// Where a hunted process reports to.
     pub(crate) hunted: Option<Arc<File>>,
+}
+
+/// What happened when a schedule was recorded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    hash: Option<u64>,
+    /// It hung, after so many points at the latest.
+    hang: Option<u64>,
 }
 
 impl args::Chaos {
@@ -50,7 +65,7 @@ impl args::Chaos {
             },
             source: Source::Seed,
             record: self.record.as_ref().map(absolute),
-            hash: None,
+            expects: None,
             hunted: None,
         })
     }
@@ -87,6 +102,7 @@ impl Direction {
             perturb: self.perturb,
             time: self.time,
             hash: None,
+            hang: None,
             program: program
                 .iter()
                 .map(|word| word.as_bytes().to_vec())
@@ -103,6 +119,25 @@ pub(crate) struct Directed {
     pub(crate) chaos: Arc<Chaos>,
     hash: Arc<EventHash>,
     pub(crate) reporter: Option<Arc<Reporter>>,
+    stop: Arc<Stop>,
+}
+
+/// Ends a replay that hangs as it did when it was recorded.
+#[derive(Default)]
+struct Stop(OnceLock<Weak<Kernel>>);
+
+impl Stop {
+    fn at_hang(&self) {
+        let Some(kernel) = self.0.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let report = waits::report(&Snapshot::take(&kernel, b""));
+        let lines = report.lines().skip(1).map(|line| format!("lwp: {line}\n"));
+        let text = format!("lwp: the program hangs\n{}", lines.collect::<String>());
+        // Nobody is left to be told of a failure.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        kernel.give_up(ExitWith::Code(STATUS_OF_HANG));
+    }
 }
 
 impl Directed {
@@ -120,11 +155,20 @@ impl Directed {
         let hash = Arc::new(EventHash::new(time));
         let reporter = direction.hunted.as_ref().map(|file| {
             let file = Arc::clone(file);
-            Arc::new(Reporter::new(file, &chaos, &hash, machine))
+            Arc::new(Reporter::new(file, &chaos, &hash))
         });
-        let hang = reporter
-            .clone()
-            .map(|reporter| Box::new(move |hang| reporter.hang(hang)) as OnHang);
+        let stop = Arc::new(Stop::default());
+        let hang: Option<OnHang> = match (&reporter, direction.expects) {
+            (Some(reporter), _) => {
+                let reporter = Arc::clone(reporter);
+                Some(Box::new(move |hang| reporter.hang(hang)))
+            }
+            (None, Some(_)) => {
+                let stop = Arc::clone(&stop);
+                Some(Box::new(move |_| stop.at_hang()))
+            }
+            (None, None) => None,
+        };
         let machine = ChaosMachine::new(Arc::clone(machine), Arc::clone(&chaos), time, hang);
         Self {
             machine: Arc::new(machine),
@@ -132,6 +176,15 @@ impl Directed {
             chaos,
             hash,
             reporter,
+            stop,
+        }
+    }
+
+    /// Whose LWPs it directs.
+    pub(crate) fn set_kernel(&self, kernel: &Arc<Kernel>) {
+        let _once = self.stop.0.set(Arc::downgrade(kernel));
+        if let Some(reporter) = &self.reporter {
+            reporter.set_kernel(kernel);
         }
     }
 
@@ -143,12 +196,13 @@ impl Directed {
     pub(crate) fn listeners(&self, is_heard: bool, program: &[OsString]) -> Vec<Arc<dyn Listener>> {
         let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&self.hash) as _];
         listeners.extend(self.reporter.clone().map(|reporter| reporter as _));
-        if is_heard && (self.direction.record.is_some() || self.direction.hash.is_some()) {
+        if is_heard && (self.direction.record.is_some() || self.direction.expects.is_some()) {
             listeners.push(Arc::new(Last {
                 chaos: Arc::clone(&self.chaos),
                 hash: Arc::clone(&self.hash),
                 schedule: self.direction.schedule(program),
                 direction: self.direction.clone(),
+                stop: Arc::clone(&self.stop),
             }));
         }
         listeners
@@ -185,6 +239,7 @@ struct Last {
     hash: Arc<EventHash>,
     schedule: Schedule,
     direction: Direction,
+    stop: Arc<Stop>,
 }
 
 impl Last {
@@ -201,7 +256,8 @@ impl Last {
                 let _ = writeln!(std::io::stderr(), "lwp: {}: {why}", file.display());
             }
         }
-        if self.direction.hash.is_some_and(|expected| expected != hash) {
+        let expected = self.direction.expects.and_then(|expects| expects.hash);
+        if expected.is_some_and(|expected| expected != hash) {
             let _ = writeln!(
                 std::io::stderr(),
                 "lwp: the program did not do what it did when this was recorded"
@@ -212,8 +268,13 @@ impl Last {
 
 impl Listener for Last {
     fn event(&self, event: &Event) {
-        if matches!(event.what, What::End { .. } | What::Exec { .. }) {
-            self.finish();
+        let hang = self.direction.expects.and_then(|expects| expects.hang);
+        match event.what {
+            What::End { .. } | What::Exec { .. } => self.finish(),
+            What::Enter { .. } if hang.is_some_and(|hang| self.chaos.points() > hang) => {
+                self.stop.at_hang();
+            }
+            _ => {}
         }
     }
 }
@@ -253,7 +314,10 @@ pub(crate) fn replay(options: Replay) -> Result<Infallible, Failure> {
             time: schedule.time,
             source: Source::List(schedule.decisions),
             record: None,
-            hash: schedule.hash,
+            expects: Some(Expected {
+                hash: schedule.hash,
+                hang: schedule.hang,
+            }),
             hunted: None,
         }),
     };

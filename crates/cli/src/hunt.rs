@@ -192,8 +192,9 @@ fn draw(schedule: &Path, page: &Path) -> bool {
     let Ok(myself) = std::env::current_exe() else {
         return false;
     };
+    let _there_may_be_none = fs::remove_file(page);
     let mut command = Command::new(myself);
-    command.args(["replay", "--quiet", "--end-hang", "--timeline"]);
+    command.args(["replay", "--quiet", "--timeline"]);
     command.arg(page).arg(schedule);
     command.stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -246,11 +246,14 @@ impl Runner {
         };
         let kernel = Kernel::with_listener(below, calls, policy, config, sys.pid(), listener);
         let chaos = chaos.map(Arc::new);
-        match chaos.as_ref().and_then(|chaos| chaos.reporter.as_ref()) {
-            Some(reporter) => reporter.set_kernel(&kernel),
-            None => control::serve(&machine, &kernel, &sys),
+        if let Some(chaos) = &chaos {
+            chaos.set_kernel(&kernel);
         }
-        if !program.quiet {
+        if direction.is_none_or(|direction| direction.hunted.is_none()) {
+            control::serve(&machine, &kernel, &sys);
+        }
+        // A replay says it by itself.
+        if !program.quiet && direction.is_none_or(|direction| direction.expects.is_none()) {
             waits::watch_for_deadlock(&kernel, &sys);
         }
         match tally {

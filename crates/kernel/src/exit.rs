@@ -135,3 +135,15 @@ impl Kernel {
         }
     }
 }
+
+impl Kernel {
+    /// Ends the process where it is, whatever its LWPs do: for a runner that has seen enough. No lock is held, and
+    /// this thread runs no LWP in the kernel.
+    pub fn give_up(&self, with: ExitWith) {
+        let lwp = self.proc.lock().lwps.values().next().cloned();
+        if let Some(lwp) = lwp {
+            self.tell(&lwp, || What::End { with });
+        }
+        self.machine.exit(with);
+    }
+}

@@ -85,7 +85,7 @@ pub enum Chance {
     Park,
     /// Which of several LWPs that are woken together comes first.
     Wake,
-    /// By how many bytes a transfer on a pipe, a stream socket or a terminal falls short of what was asked for.
+    /// By how many bytes a transfer on a pipe or a stream socket falls short of what was asked for.
     Transfer,
 }
 
@@ -265,7 +265,7 @@ impl Sched {
     }
 
     /// [`Policy::meddles`].
-    pub(crate) fn meddles(&self) -> bool {
+    pub fn meddles(&self) -> bool {
         self.meddles
     }
 

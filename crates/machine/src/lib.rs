@@ -536,6 +536,7 @@ impl Vcpus for HostMachine {
     }
 
     fn trap_counter(&self) {
+        clock::leave_counter();
         counter::trap();
     }
 

@@ -171,7 +171,7 @@ fn type_of(sys: &Unix, fd: i32) -> Option<SocketType> {
     socket_type(sys.host.fd(fd).ok()?).ok()
 }
 
-fn is_stream(sys: &Unix, fd: i32) -> bool {
+pub(crate) fn is_stream(sys: &Unix, fd: i32) -> bool {
     type_of(sys, fd) == Some(SocketType::STREAM)
 }
 

@@ -21,12 +21,14 @@ use crate::errno::{from_host, restartable};
 use crate::files::Kind;
 use crate::host::{At, HostResult, RecvMsg, SendMsg, Waiting};
 use crate::patience::Patience;
+use crate::socket::is_stream;
 use crate::sys_misc::copyout_random;
 use core::time::Duration;
 use lwp_abi::errno::Errno;
 use lwp_abi::signal::{SI_USER, Siginfo, Signo};
 use lwp_abi::uio::Iovec;
 use lwp_kernel::machine::{HostErr, Ready};
+use lwp_kernel::sched::Chance;
 use lwp_kernel::{CurLwp, Ended, Outcome, Ret, SysResult};
 use rustix::fs::OFlags;
 use rustix::io::Errno as Linux;
@@ -36,6 +38,8 @@ const TTY_CHUNK: u64 = 1024;
 /// The most that is written to a pipe which the host cannot try without waiting: Linux's `PIPE_BUF`, for
 /// which there is room when it is reported ready.
 const PIPE_CHUNK: u64 = 4096;
+/// NetBSD's `PIPE_BUF`.
+const PIPE_BUF: u64 = 512;
 /// The most that one read of `/dev/urandom` gives: 0.1 s of work.
 const MOST_RANDOM: u64 = 32 << 20;
 /// The largest result there is.
@@ -91,6 +95,28 @@ impl Pieces {
             piece.iov_len -= step;
             count -= step;
         }
+    }
+
+    /// Leaves the first `len` bytes.
+    fn truncate(&mut self, mut len: u64) {
+        let pieces = match self {
+            Self::One(one) => one.as_mut_slice(),
+            Self::Many(many) => many.as_mut_slice(),
+        };
+        for piece in pieces {
+            piece.iov_len = piece.iov_len.min(len);
+            len -= piece.iov_len;
+        }
+    }
+
+    /// Leaves out as many bytes at the end as the policy says, for a transfer that may come short.
+    pub(crate) fn fall_short(&mut self, l: &CurLwp) {
+        let len = self.len();
+        let less = l
+            .kernel
+            .sched
+            .choose(Chance::Transfer, u32::try_from(len).unwrap_or(u32::MAX));
+        self.truncate(len - u64::from(less));
     }
 
     /// The first `limit` bytes, of the first piece that has any.
@@ -255,14 +281,18 @@ fn check(
         (Kind::Directory, Way::Read) => return Err(Errno::EISDIR),
         _ => {}
     }
-    Ok(Transfer {
+    let mut transfer = Transfer {
         way,
         fd,
         kind,
         at,
         pieces,
         done: 0,
-    })
+    };
+    if l.kernel.sched.meddles() && transfer.may_fall_short(sys) {
+        transfer.pieces.fall_short(l);
+    }
+    Ok(transfer)
 }
 
 /// Whether the descriptor is open for this way.
@@ -301,6 +331,17 @@ pub(crate) fn socket_deadline(sys: &Unix, l: &CurLwp, fd: i32, want: Ready) -> O
 }
 
 impl Transfer {
+    /// Whether less may be transferred than there is, or than there is room for.
+    fn may_fall_short(&self, sys: &Unix) -> bool {
+        let is_stream = match self.kind {
+            // What is no longer is written as a whole, or not at all.
+            Kind::Fifo => self.way == Way::Read || self.pieces.len() > PIPE_BUF,
+            Kind::Socket => is_stream(sys, self.fd),
+            _ => false,
+        };
+        is_stream && (self.way == Way::Read || is_nonblocking(sys, self.fd))
+    }
+
     /// Moves what can be moved without waiting. `None` if the LWP has to wait.
     fn attempt(&mut self, sys: &Unix, l: &CurLwp) -> Option<Result<(), Ended>> {
         if self.reads_in_background(sys) {

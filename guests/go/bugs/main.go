@@ -41,6 +41,6 @@ func main() {
 
 func list(to *os.File) {
 	for _, b := range bugs {
-		fmt.Fprintf(to, "%-14s %d %s\n", b.name, b.bare, b.about)
+		fmt.Fprintf(to, "%-15s %d %s\n", b.name, b.bare, b.about)
 	}
 }

@@ -1,18 +1,18 @@
 //! What a hunted process tells its server: written to a file in memory when it ends, or hangs.
 
+use crate::chaos::STATUS_OF_HANG;
 use crate::hunt::words::Narrator;
 use crate::snapshot::Snapshot;
 use crate::waits;
 use lwp_chaos::{Chaos, EventHash, Hang};
 use lwp_kernel::Kernel;
 use lwp_kernel::events::{Event, Listener, What};
-use lwp_kernel::machine::{ExitWith, Vcpus};
-use lwp_machine::HostMachine;
+use lwp_kernel::machine::ExitWith;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// Why a process counts as one that hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub(crate) struct Reporter {
     file: Arc<File>,
     chaos: Arc<Chaos>,
     hash: Arc<EventHash>,
-    machine: Arc<HostMachine>,
+    hung: Mutex<Option<(Hung, String)>>,
     kernel: OnceLock<Weak<Kernel>>,
     /// The process is not one that its own program has forked.
     is_ours: AtomicBool,
@@ -57,17 +57,12 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// Into `file`.
-    pub(crate) fn new(
-        file: Arc<File>,
-        chaos: &Arc<Chaos>,
-        hash: &Arc<EventHash>,
-        machine: &Arc<HostMachine>,
-    ) -> Self {
+    pub(crate) fn new(file: Arc<File>, chaos: &Arc<Chaos>, hash: &Arc<EventHash>) -> Self {
         Self {
             file,
             chaos: Arc::clone(chaos),
             hash: Arc::clone(hash),
-            machine: Arc::clone(machine),
+            hung: Mutex::new(None),
             kernel: OnceLock::new(),
             is_ours: AtomicBool::new(true),
             is_full: AtomicBool::new(false),
@@ -99,19 +94,23 @@ impl Reporter {
         if !self.is_ours.load(Ordering::Relaxed) {
             return;
         }
-        let kernel = self.kernel.get().and_then(Weak::upgrade);
-        let waits = kernel.map(|kernel| waits::report(&Snapshot::take(&kernel, b"")));
-        self.write(Some(hang), waits.unwrap_or_default());
-        self.machine.exit(ExitWith::Code(0));
+        let Some(kernel) = self.kernel.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let waits = waits::report(&Snapshot::take(&kernel, b""));
+        *self.hung.lock().unwrap_or_else(PoisonError::into_inner) = Some((hang, waits));
+        kernel.give_up(ExitWith::Code(STATUS_OF_HANG));
     }
 
-    fn write(&self, hang: Option<Hung>, waits: String) {
+    fn write(&self) {
+        let hung = self.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        let (hang, waits) = hung.clone().unzip();
         let mut report = Report {
             points: self.chaos.points(),
             stretches: self.chaos.stretches(),
             hash: self.hash.hash(),
             hang,
-            waits,
+            waits: waits.unwrap_or_default(),
             ..Report::default()
         };
         if self.is_full.load(Ordering::Relaxed) {
@@ -131,7 +130,7 @@ impl Listener for Reporter {
             What::Forked => self.is_ours.store(false, Ordering::Relaxed),
             What::End { .. } | What::Exec { .. } if self.is_ours.load(Ordering::Relaxed) => {
                 self.narrator.event(event);
-                self.write(None, String::new());
+                self.write();
             }
             What::Enter { .. }
                 if self.chaos.points() > self.most_points.load(Ordering::Relaxed) =>

@@ -13,6 +13,7 @@ use crate::hunt::report::{Hung, Report};
 use crate::run::Prepared;
 use core::convert::Infallible;
 use core::time::Duration;
+use lwp_abi::signal::Signo;
 use lwp_chaos::schedule::{Decision, Schedule};
 use lwp_chaos::shrink::shrink;
 use lwp_chaos::strategy::Plan;
@@ -129,11 +130,12 @@ impl core::fmt::Display for End {
         match self {
             Self::Exit(status) => write!(f, "exits with status {status}"),
             Self::Signal(signo) => {
-                let name = Signal::from_named_raw(*signo);
-                match name {
-                    Some(name) => write!(f, "is killed by {name:?}"),
-                    None => write!(f, "is killed by signal {signo}"),
-                }
+                let ours = Signo::from_linux(*signo).map(Signo::raw);
+                write!(
+                    f,
+                    "is killed by {}",
+                    lwp_trace::names::signo(ours.unwrap_or(*signo))
+                )
             }
             Self::Hang(Hung::Deadlock) => f.write_str("hangs: every LWP waits for another"),
             Self::Hang(Hung::Time) => f.write_str("hangs: it does not end in the time it has"),
@@ -172,7 +174,7 @@ pub(crate) fn serve(options: &Hunt) -> Result<Infallible, Failure> {
             time,
             source: Source::Seed,
             record: None,
-            hash: None,
+            expects: None,
             hunted: Some(Arc::clone(&report)),
         }),
         ..Wanted::default()
@@ -295,6 +297,7 @@ impl Server<'_> {
             perturb: self.options.how.perturb,
             time: self.time,
             hash: Some(ran.report.hash),
+            hang: matches!(ran.end, End::Hang(_)).then_some(ran.report.points),
             program: self
                 .options
                 .words

@@ -93,6 +93,7 @@ fn send<'a>(sys: &'a Unix, l: &'a mut CurLwp, prepared: Result<Send, Errno>) -> 
         Ok(send) => send,
         Err(errno) => return Outcome::Done(Err(errno.into())),
     };
+    send.fall_short(sys, l);
     match send.attempt(sys) {
         Some(result) => Outcome::Done(send.end(sys, l, result)),
         None => Outcome::Sleep(Box::pin(async move {
@@ -155,6 +156,7 @@ fn receive<'a>(
         Ok(recv) => recv,
         Err(errno) => return Outcome::Done(Err(errno.into())),
     };
+    recv.fall_short(sys, l);
     match recv.attempt(sys) {
         Some(result) => Outcome::Done(recv.end(sys, l, result, reply)),
         None => Outcome::Sleep(Box::pin(async move {
@@ -234,6 +236,7 @@ fn so_far(count: u32, ended: Ended) -> SysResult {
 async fn send_one(sys: &Unix, l: &mut CurLwp, fd: i32, addr: u64, flags: u32) -> Result<(), Ended> {
     let header: Msghdr = copyin_struct(l, addr)?;
     let mut send = Send::of_header(sys, l, fd, &header, flags)?;
+    send.fall_short(sys, l);
     let result = match send.attempt(sys) {
         Some(result) => result,
         None => send.sleep(sys, l).await,
@@ -251,6 +254,7 @@ async fn receive_one(
 ) -> Result<(), Ended> {
     let header: Msghdr = copyin_struct(l, addr)?;
     let mut recv = Recv::of_header(sys, l, fd, &header, flags)?;
+    recv.fall_short(sys, l);
     let result = match recv.attempt(sys) {
         Some(result) => result,
         None => recv.sleep(sys, l).await,
@@ -340,6 +344,17 @@ impl Send {
             flags,
             done: 0,
         })
+    }
+
+    /// Cuts it short, if that is allowed and the policy wants it.
+    fn fall_short(&mut self, sys: &Unix, l: &CurLwp) {
+        if l.kernel.sched.meddles()
+            && self.control.is_empty()
+            && is_stream(sys, self.fd)
+            && is_impatient(sys, self.fd, self.flags)
+        {
+            self.pieces.fall_short(l);
+        }
     }
 
     /// Sends what can be sent without waiting. `None` if the LWP has to wait.
@@ -506,6 +521,18 @@ impl Recv {
                 Err(HostErrno::AGAIN) => return None,
                 Err(err) => return Some(Err(Errno::from_linux(err.raw_os_error()).into())),
             }
+        }
+    }
+
+    /// Cuts it short, if that is allowed and the policy wants it.
+    fn fall_short(&mut self, sys: &Unix, l: &CurLwp) {
+        let is_whole = MsgFlags::WAITALL | MsgFlags::PEEK | MsgFlags::OOB;
+        if l.kernel.sched.meddles()
+            && !self.wants_control
+            && !self.flags.intersects(is_whole)
+            && is_stream(sys, self.fd)
+        {
+            self.pieces.fall_short(l);
         }
     }
 
