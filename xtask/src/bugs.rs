@@ -3,6 +3,10 @@
 //! Responsible for how often each shows without any help, as a table, and for the twins, which must never fail. A
 //! program says itself which bugs it has, and whether one has shown: by its exit status, by a signal that kills it, or
 //! by not ending.
+//!
+//! What a search for schedules makes of them is in `hunt`.
+
+mod hunt;
 
 use crate::esbuild::VCPUS;
 use crate::project::Project;
@@ -28,8 +32,16 @@ const TWINS_RUNS: u32 = 50;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Plain runs of each bug with the default vcpus, and of its twin with 1, 2 and 8.
-    #[arg(long, value_name = "RUNS", default_value_t = 1000, num_args = 0..=1, default_missing_value = "1000")]
-    plain: u32,
+    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "1000")]
+    plain: Option<u32>,
+
+    /// Hunt for each bug, and run so many schedules of each twin.
+    #[arg(long, value_name = "SCHEDULES", num_args = 0..=1, default_missing_value = "10000")]
+    hunt: Option<u32>,
+
+    /// Compare so many runs of one seed, for several programs.
+    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "1000")]
+    replay: Option<u32>,
 }
 
 /// The bugs suite: no twin fails, and a hundred goroutines say the same with any number of vcpus.
@@ -43,15 +55,29 @@ pub(crate) fn suite(project: &Project, report: &mut Report) {
         });
     }
     report.check("a hundred goroutines", || hundred(project, &planted.runner));
+    hunt::checks(project, &planted, report);
 }
 
-/// `cargo xtask bugs`: prints the table.
+/// `cargo xtask bugs`: prints tables.
 ///
 /// # Errors
 /// Something cannot be built or run, or a twin has failed.
 pub(crate) fn task(project: &Project, options: &Options) -> Result<(), String> {
     let planted = Planted::prepare(project)?;
-    let runs = options.plain;
+    if let Some(runs) = options.plain {
+        plain(project, &planted, runs)?;
+    }
+    if let Some(schedules) = options.hunt {
+        hunt::table(project, &planted, schedules)?;
+    }
+    match options.replay {
+        Some(runs) => hunt::replays(project, &planted, runs),
+        None => Ok(()),
+    }
+}
+
+/// Prints how often each bug shows by itself.
+fn plain(project: &Project, planted: &Planted, runs: u32) -> Result<(), String> {
     println!(
         "| bug | what people get wrong | windows without a system call | shows in {runs} plain runs |"
     );
@@ -202,10 +228,15 @@ impl fmt::Display for Shown {
     }
 }
 
+/// `guests/go/hundred`.
+fn hundred_of(project: &Project) -> Result<PathBuf, String> {
+    let go = setup::go(project)?;
+    setup::go_program(project, &go, "guests/go/hundred", "netbsd", "bugs/hundred")
+}
+
 /// That `guests/go/hundred` prints the same number however it is run.
 fn hundred(project: &Project, runner: &Runner) -> Result<(), String> {
-    let go = setup::go(project)?;
-    let program = setup::go_program(project, &go, "guests/go/hundred", "netbsd", "bugs/hundred")?;
+    let program = hundred_of(project)?;
     let mut said = Vec::new();
     for vcpus in VCPUS {
         let mut command = runner.clone().vcpus(vcpus).command(&program);

@@ -101,7 +101,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "bugs",
-        about: "planted concurrency bugs: no twin fails",
+        about: "planted concurrency bugs: each is found, no twin fails",
         run: bugs::suite,
     },
     Suite {

@@ -38,6 +38,14 @@ impl Runner {
         }
     }
 
+    /// The same, but under many schedules, by `lwp hunt`.
+    pub(crate) fn hunting(self) -> Self {
+        Self {
+            verb: "hunt",
+            ..self
+        }
+    }
+
     /// The same, with `count` vcpus.
     pub(crate) fn vcpus(self, count: u32) -> Self {
         self.option("--vcpus").option(&count.to_string())

@@ -274,6 +274,10 @@ pub(crate) struct Hunt {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
+    /// Print JSON: an object with schedules, seconds, and found, null or an object with seed, how, story and more
+    #[arg(long)]
+    pub(crate) json: bool,
+
     /// Leave time to the host
     #[arg(long, hide_short_help = true)]
     pub(crate) real_time: bool,

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `server` | a process that has loaded the program, and forks for each run |
 //! | `report` | what a run tells when it ends |
-//! | `words` | decisions in words |
+//! | `words`, `symbols` | decisions in words, and the names of addresses |
+//! | `tell` | what a hunt has come to |
 //! | `measure` | `--bench` |
 //!
 //! The command itself only hands out seeds and says what came of them. Servers are this program again, with the same
@@ -14,25 +15,30 @@
 mod measure;
 mod report;
 mod server;
+mod symbols;
+mod tell;
 mod words;
 
 pub(crate) use report::Reporter;
 
 use crate::args::Hunt;
 use crate::fail::Failure;
+use crate::find;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use lwp_chaos::Time;
-use server::{Ask, Found, Ran, Shrunk, Told};
+use server::{Ask, Shrunk, Told};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
+use tell::{Caught, Outcome, per_second};
 
 /// How many seeds a server is given at a time.
 const BATCH: u64 = 16;
@@ -71,11 +77,15 @@ pub(crate) fn run(options: &Hunt, typed: &[OsString]) -> Result<(), Failure> {
     let Told::Plain(plain) = first.ask(&Ask::Plain)? else {
         return Err(confused());
     };
-    let mut out = io::stdout();
     if plain.end.is_failure() {
-        let said = said(&plain);
-        write!(out, "It {} with no help from a seed.\n{said}", plain.end)?;
-        return Err(Failure::Caught);
+        let found = Some(Caught::plain(&plain));
+        return say(
+            options,
+            &Outcome {
+                found,
+                ..Outcome::default()
+            },
+        );
     }
     if options.bench {
         return measure::run(options, first, typed, plain.report.points);
@@ -83,95 +93,58 @@ pub(crate) fn run(options: &Hunt, typed: &[OsString]) -> Result<(), Failure> {
     let hunting = Hunting::new(options, plain.report.points);
     let begun = Instant::now();
     let servers = hunting.search(first, typed, options.jobs())?;
-    let found = hunting.take_found();
-    let ran = hunting.ran.load(Ordering::Relaxed);
-    let took = begun.elapsed();
-    let rate = per_second(ran, took);
-    let Some(found) = found else {
-        writeln!(
-            out,
-            "No failure under {ran} schedules ({:.1} s, {rate:.0} a second).",
-            took.as_secs_f64()
-        )?;
-        return Ok(());
+    let mut outcome = Outcome {
+        schedules: hunting.ran.load(Ordering::Relaxed),
+        seconds: begun.elapsed().as_secs_f64(),
+        found: None,
     };
-    writeln!(
-        out,
-        "Found after {ran} schedules ({:.1} s, {rate:.0} a second), with seed {}: it {}.",
-        took.as_secs_f64(),
-        found.seed,
-        found.end
-    )?;
-    let mut server = servers.into_iter().next().ok_or_else(confused)?;
-    let told = server.ask(&Ask::Shrink {
-        seed: found.seed,
-        plan: hunting.plan.clone(),
-        usual: hunting.usual,
-    })?;
-    let Told::Shrunk(shrunk) = told else {
-        return Err(confused());
-    };
-    tell(&mut out, options, &found, &shrunk)?;
-    Err(Failure::Caught)
+    if let Some(seed) = hunting.take_found() {
+        let mut server = servers.into_iter().next().ok_or_else(confused)?;
+        let told = server.ask(&Ask::Shrink {
+            seed,
+            plan: hunting.plan.clone(),
+            usual: hunting.usual,
+        })?;
+        let Told::Shrunk(shrunk) = told else {
+            return Err(confused());
+        };
+        outcome.found = Some(keep(options, seed, &shrunk)?);
+    }
+    say(options, &outcome)
 }
 
-/// Says what was found, and how to have it again.
-fn tell(
-    out: &mut dyn Write,
-    options: &Hunt,
-    found: &Found,
-    shrunk: &Shrunk,
-) -> Result<(), Failure> {
-    write!(out, "{}", said(&shrunk.ran))?;
-    if shrunk.is_flaky {
-        writeln!(
-            out,
-            "\nThe same decisions do not make it fail each time: something else differs between runs\n\
-             (other processes, the network, files)."
-        )?;
+/// Says what a hunt has come to.
+fn say(options: &Hunt, outcome: &Outcome) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    if options.json {
+        outcome.print_json(&mut out)?;
+    } else {
+        outcome.print(&mut out)?;
     }
-    writeln!(
-        out,
-        "\nOf {} decisions {} matter, {} of them preemptions ({} runs to find out):",
-        shrunk.before, shrunk.after, shrunk.preemptions, shrunk.tries
-    )?;
-    for (index, line) in shrunk.ran.report.story.iter().enumerate() {
-        writeln!(out, "{:3}. {line}", index + 1)?;
+    match outcome.found {
+        Some(_) => Err(Failure::Caught),
+        None => Ok(()),
     }
-    if !shrunk.ran.report.waits.is_empty() {
-        writeln!(out, "\nIn the end:")?;
-        for line in shrunk.ran.report.waits.lines().skip(1) {
-            writeln!(out, "{line}")?;
-        }
-    }
-    if shrunk.ran.report.stretches > 0 {
-        writeln!(
-            out,
-            "\n{} times an LWP was preempted because it made no system call for long. When that happens depends\n\
-             on how fast the host is: the same schedule may go on differently.",
-            shrunk.ran.report.stretches
-        )?;
-    }
-    let file = schedule_file(options, found.seed);
+}
+
+/// Writes what was found to files.
+fn keep(options: &Hunt, seed: u64, shrunk: &Shrunk) -> Result<Caught, Failure> {
+    let mut found = Caught::shrunk(seed, shrunk);
+    let file = schedule_file(options, seed);
     fs::write(&file, &shrunk.schedule)
         .map_err(|why| Failure::Output(file.clone().into_os_string(), why))?;
     let page = file.with_extension("html");
-    writeln!(out, "\nAgain:    lwp replay {}", file.display())?;
     if draw(&file, &page) {
-        writeln!(out, "Timeline: {}", page.display())?;
+        found.timeline = Some(page);
     }
-    Ok(())
-}
-
-/// What the run has printed.
-fn said(ran: &Ran) -> String {
-    let lines = ran.output.lines().map(|line| format!("    {line}\n"));
-    let lines: String = lines.collect();
-    if lines.is_empty() {
-        lines
-    } else {
-        format!("It said:\n{lines}")
+    found.schedule = Some(file);
+    let program = options.words.first().and_then(|name| find::find(name).ok());
+    if let Some(program) = program.and_then(|found| fs::read(OsStr::from_bytes(&found.path)).ok()) {
+        for line in &mut found.story {
+            *line = symbols::name_addresses(line, &program);
+        }
     }
+    Ok(found)
 }
 
 /// Where the schedule goes.
@@ -201,12 +174,6 @@ fn draw(schedule: &Path, page: &Path) -> bool {
     command.status().is_ok() && page.exists()
 }
 
-fn per_second(count: u64, time: Duration) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let count = count as f64;
-    count / time.as_secs_f64().max(1e-9)
-}
-
 /// A server has said what makes no sense.
 fn confused() -> Failure {
     Failure::Hunt(io::Error::other(
@@ -224,7 +191,7 @@ struct Hunting {
     ran: AtomicU64,
     points: AtomicU64,
     is_over: AtomicBool,
-    found: Mutex<Option<Found>>,
+    found: Mutex<Option<u64>>,
 }
 
 impl Hunting {
@@ -242,11 +209,9 @@ impl Hunting {
         }
     }
 
-    fn take_found(&self) -> Option<Found> {
-        self.found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    /// The smallest seed that was found.
+    fn take_found(&self) -> Option<u64> {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs until something is found, or no seed is left, on `first` and as many more servers as make `jobs`. The server
@@ -310,12 +275,9 @@ impl Hunting {
             };
             self.ran.fetch_add(ran, Ordering::Relaxed);
             self.points.fetch_add(points, Ordering::Relaxed);
-            if let Some(found) = found {
+            if let Some(seed) = found {
                 let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-                // The smallest seed, of those found at a time.
-                if all.as_ref().is_none_or(|other| found.seed < other.seed) {
-                    *all = Some(found);
-                }
+                *all = Some(all.map_or(seed, |other| seed.min(other)));
                 return Ok(true);
             }
         }

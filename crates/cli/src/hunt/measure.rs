@@ -2,7 +2,8 @@
 
 use crate::args::Hunt;
 use crate::fail::Failure;
-use crate::hunt::{Hunting, Server, per_second};
+use crate::hunt::tell::per_second;
+use crate::hunt::{Hunting, Server};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::ffi::OsString;

@@ -68,7 +68,8 @@ pub(crate) enum Told {
     Seeds {
         ran: u64,
         points: u64,
-        found: Option<Found>,
+        /// The seed.
+        found: Option<u64>,
     },
     /// To [`Ask::Shrink`].
     Shrunk(Box<Shrunk>),
@@ -80,13 +81,6 @@ pub(crate) struct Ran {
     pub(crate) end: End,
     pub(crate) report: Report,
     pub(crate) output: String,
-}
-
-/// A seed with which it fails.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Found {
-    pub(crate) seed: u64,
-    pub(crate) end: End,
 }
 
 /// What is left of a schedule.
@@ -260,8 +254,7 @@ impl Server<'_> {
             ran += 1;
             points += run.report.points;
             if run.end.is_failure() {
-                let end = run.end;
-                let found = Some(Found { seed, end });
+                let found = Some(seed);
                 return Ok(Told::Seeds { ran, points, found });
             }
         }
