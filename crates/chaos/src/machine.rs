@@ -5,8 +5,9 @@
 //! Then ticks come at visits, host events are looked for every [`LOOK`] points, and what a kick of the other machine
 //! would change is not let through, unless an LWP makes no system call for so long that others would wait for ever.
 //!
-//! Host descriptors, forked processes and helper threads go on in real time. While there is something of the kind, a
-//! jump is preceded by a wait of [`GRACE`].
+//! Host descriptors, forked processes and helper threads go on in real time. Before a jump, descriptors and threads are
+//! waited for, for [`GRACE`]; a process that has forked waits as long as it says, since nothing tells whether its child is
+//! still to come: it does not jump, but its time stands still until then.
 
 use crate::director::{Chaos, Visit};
 use crate::draw::{Seed, by_magnitude};
@@ -279,18 +280,35 @@ impl<M: Machine> ChaosMachine<M> {
 
     /// [`Poller::poll`] in virtual time, nothing having happened yet.
     fn wait(&self, cpu: CpuId, wait: Wait, events: &mut Vec<Event>) {
+        // A tick ends a wait as well: the kernel counts on it, and may give no time of its own.
+        let tick = self.tick.load(Ordering::Relaxed);
+        let wait = match wait {
+            Wait::Until(at) if nanos(at) <= tick => wait,
+            Wait::Until(_) | Wait::Forever if tick != u64::MAX => {
+                self.tick.store(u64::MAX, Ordering::Relaxed);
+                Wait::Until(Duration::from_nanos(tick))
+            }
+            _ => wait,
+        };
         match wait {
             Wait::No => {}
             Wait::Until(at) => {
-                if self.has_outside() {
-                    let until = self.inner.monotonic() + GRACE;
+                let patience = if self.has_forked.load(Ordering::Relaxed) {
+                    Duration::from_nanos(nanos(at).saturating_sub(self.now()))
+                } else if self.has_outside() {
+                    GRACE
+                } else {
+                    Duration::ZERO
+                };
+                if !patience.is_zero() {
+                    let until = self.inner.monotonic() + patience;
                     self.inner.poll(cpu, Wait::Until(until), events);
-                    if !events.is_empty() {
+                    if !events.is_empty() || self.inner.monotonic() < until {
                         return;
                     }
                 }
                 self.now.fetch_max(nanos(at), Ordering::Relaxed);
-                // The clocks are as late as they ever are.
+                // The end of time may have come.
                 self.pass(0);
             }
             Wait::Forever => {
