@@ -190,7 +190,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(wanted: &Wanted, mut of_runner: OfRunner) -> Result<Self, Failure> {
+    fn new(wanted: &Wanted, of_runner: OfRunner) -> Result<Self, Failure> {
         let program = &wanted.program;
         let direction = wanted.direction.as_ref();
         let of_machine = lwp_machine::Options {
@@ -204,21 +204,21 @@ impl Runner {
         // The user wants to hear of what he started, not of each of its children.
         let is_heard = !of_runner.is_child;
         let tally = (wanted.watch.stats && is_heard).then(|| Arc::new(Tally::new(machine.ncpu())));
-        let tracer = match &wanted.tracing {
-            Some(tracing) => Some(trace::start(tracing, &machine, &mut of_runner)?),
-            None => None,
-        };
-        let options = Options {
+        let mut options = Options {
             is_quiet: program.quiet,
             of_seed: direction.map(|direction| direction.seed.0),
             of_runner,
         };
+        let pid = options.pid();
+        let tracing = wanted.tracing.as_ref();
+        let tracer = tracing
+            .map(|tracing| trace::start(tracing, &machine, &mut options.of_runner, pid))
+            .transpose()?;
         let sys = Arc::new(Unix::new(Arc::new(LinuxHost::default()), options));
         let config = Config {
             maxlwp: program.maxlwp.unwrap_or(Config::default().maxlwp),
             superuser: rustix::process::geteuid().is_root(),
         };
-        let pid = rustix::process::getpid().as_raw_nonzero().get();
         let calls: Arc<dyn Personality> = Arc::<Unix>::clone(&sys);
         let main_vcpu = machine.adopt_main_thread()?;
         let chaos = direction.map(|direction| Directed::new(direction, &machine));
@@ -244,7 +244,7 @@ impl Runner {
             Some(chaos) => Box::new(chaos.policy()),
             None => Box::new(Fair),
         };
-        let kernel = Kernel::with_listener(below, calls, policy, config, sys.pid(), listener);
+        let kernel = Kernel::with_listener(below, calls, policy, config, pid, listener);
         let chaos = chaos.map(Arc::new);
         if let Some(chaos) = &chaos {
             chaos.set_kernel(&kernel);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// The command's own word, and so the place of its first option, among those of a command line.
 const OPTIONS: usize = 2;
 
-/// A listener that traces as the user asked; `of_runner` is told what the next image needs to go on.
+/// A listener that traces process `pid` as the user asked; `of_runner` is told what the next image needs to go on.
 ///
 /// # Errors
 /// The output cannot be opened.
@@ -29,6 +29,7 @@ pub(crate) fn start(
     tracing: &Tracing,
     machine: &Arc<HostMachine>,
     of_runner: &mut OfRunner,
+    pid: i32,
 ) -> Result<Arc<dyn Listener>, Failure> {
     let output = match tracing.to_fd.and_then(lwp_machine::inherit) {
         Some(output) => output,
@@ -50,7 +51,6 @@ pub(crate) fn start(
         strings: tracing.strings.into(),
         is_child: of_runner.is_child,
     };
-    let pid = rustix::process::getpid().as_raw_nonzero().get();
     let below = Arc::<HostMachine>::clone(machine);
     let sink = Box::new(Output(output));
     Ok(Arc::new(Tracer::new(below, sink, pid, options)))

@@ -118,13 +118,13 @@ impl Pool {
 ///
 /// The new thread inherits the GS base of this one, so signals are kept from it until it has its own.
 pub(crate) fn spawn(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -> bool {
-    let mask = signals::set_mask(u64::MAX);
+    let mask = signals::set_mask(signals::HELD_BACK);
     let result = thread::Builder::new()
         .name(name.into())
         .stack_size(stack_bytes)
         .spawn(move || {
             signals::set_gs(core::ptr::null());
-            signals::set_mask(!signals::bit(signals::SIG_KICK));
+            signals::set_mask(signals::HELD_BACK & !signals::bit(signals::SIG_KICK));
             body();
         });
     signals::set_mask(mask);

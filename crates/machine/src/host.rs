@@ -803,7 +803,7 @@ impl Host for LinuxHost {
     }
 
     fn without_tty_signals(&self, call: &mut dyn FnMut()) {
-        let mask = crate::signals::set_mask(u64::MAX);
+        let mask = crate::signals::set_mask(crate::signals::HELD_BACK);
         crate::signals::set_mask(
             mask | crate::signals::bit(libc::SIGTTIN) | crate::signals::bit(libc::SIGTTOU),
         );

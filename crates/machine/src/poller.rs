@@ -206,7 +206,7 @@ impl Poller {
 
     /// Waits in the host.
     fn sleep(&self, block: &Block, deadline: Option<Duration>, events: &mut Vec<Event>) {
-        let mask = signals::set_mask(u64::MAX);
+        let mask = signals::set_mask(signals::HELD_BACK);
         self.counts.sleeping.fetch_add(1, Ordering::SeqCst);
         let is_wanted = self.counts.take_token()
             || block.pending.swap(0, Ordering::SeqCst) != 0

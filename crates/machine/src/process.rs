@@ -15,7 +15,7 @@ impl Inner {
     pub(crate) fn fork(&self, cpu: CpuId) -> Result<Forked, HostErr> {
         let nobody_looks = self.control.hold();
         self.stop_others(cpu);
-        let mask = signals::set_mask(u64::MAX);
+        let mask = signals::set_mask(signals::HELD_BACK);
         // SAFETY: no lock is held by a thread that will be missing, as far as the child can reach:
         // vcpus hold none at their stop points, helpers none of the kernel's, and nobody looks at it.
         let pid = unsafe { libc::fork() };

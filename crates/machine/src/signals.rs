@@ -55,6 +55,9 @@ const TRACE: u64 = 1;
 const BREAKPOINT: u64 = 3;
 pub(crate) const PROTECTION: u64 = 13;
 
+/// All signals but the one by which host code may get the CPU's counter (`counter`): a fault cannot wait.
+pub(crate) const HELD_BACK: u64 = !bit(libc::SIGSEGV);
+
 /// Signals the host process ignores, because the kernel raises them itself where NetBSD would.
 pub(crate) const IGNORED: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
 

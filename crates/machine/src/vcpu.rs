@@ -107,7 +107,7 @@ pub(crate) fn adopt(inner: &Arc<Inner>, cpu: CpuId) -> Result<Adopted, Refusal> 
 
 /// The part of [`adopt`] that needs the thread: `alive` is set.
 fn arrive(inner: &Arc<Inner>, cpu: CpuId) -> Result<Adopted, Refusal> {
-    let old_mask = signals::set_mask(u64::MAX);
+    let old_mask = signals::set_mask(signals::HELD_BACK);
     let stack = AltStack::new().ok_or(Refusal::NoMemory)?;
     // One that this thread has been sent before found no vcpu, and told nobody.
     inner.cpus[cpu].block.kicked.store(0, Ordering::SeqCst);
@@ -127,7 +127,7 @@ impl Drop for Adopted {
     fn drop(&mut self) {
         // In a fork child this need not be the vcpu that was adopted.
         let vcpu = self.inner.current();
-        signals::set_mask(u64::MAX);
+        signals::set_mask(signals::HELD_BACK);
         CURRENT.set(None);
         vcpu.tid.store(0, Ordering::SeqCst);
         sud::disarm();
@@ -194,7 +194,7 @@ impl Inner {
         self.poller.vcpu_arrives();
         let inner = Arc::clone(self);
         // The new thread inherits this one's GS base; `arrive` gives it its own, then unblocks.
-        let mask = signals::set_mask(u64::MAX);
+        let mask = signals::set_mask(signals::HELD_BACK);
         let started = thread::Builder::new()
             .name(format!("vcpu {cpu}"))
             .stack_size(STACK_BYTES)

@@ -5,7 +5,7 @@ mod common;
 use common::{Guest, Random};
 use lwp_abi::mman::Prot;
 use lwp_kernel::ctx::{FaultKind, Regs, Trap, UserCtx};
-use lwp_kernel::machine::{Advice, Backing, ExitWith, Forked, Memory, UserMode, Vcpus};
+use lwp_kernel::machine::{Advice, Backing, ExitWith, Forked, Memory, Poller, UserMode, Vcpus};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -547,6 +547,11 @@ fn the_counter_is_kept_from_the_guest_and_not_from_the_host() {
             counter_faults(&guest, at, false) && clocks_advance()
         });
     }
+    // A helper, which has its signals blocked.
+    let (send, receive) = std::sync::mpsc::channel();
+    let job = move || send.send(clocks_advance()).expect("somebody waits");
+    guest.machine.run_blocking(1, Box::new(job));
+    assert!(receive.recv().expect("it was run"));
     in_a_child(&guest, || {
         lwp_machine::restore_host_signals(&[], &lwp_abi::signal::SigSet::EMPTY);
         let mut state = 0;

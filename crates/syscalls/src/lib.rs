@@ -68,6 +68,13 @@ pub struct Options {
     pub of_runner: OfRunner,
 }
 
+impl Options {
+    /// The id of the calling process, as its program knows it.
+    pub fn pid(&self) -> i32 {
+        Pids::new(self.of_seed, &self.of_runner.pids).own()
+    }
+}
+
 /// What the runner itself wants to know again when the program executes another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OfRunner {
@@ -124,11 +131,6 @@ impl Unix {
             image: RwLock::new(Image::default()),
             told: [const { AtomicU64::new(0) }; nr::SYS_NSYSENT as usize / 64],
         }
-    }
-
-    /// This process's id, as the program knows it.
-    pub fn pid(&self) -> i32 {
-        self.pids.own()
     }
 
     /// Has process ids by `seed` begin now, in the calling process, whatever they were before. Returns its own.

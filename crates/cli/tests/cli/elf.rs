@@ -10,14 +10,18 @@ const DATA: usize = 0x800;
 /// System calls, by their NetBSD numbers.
 pub(crate) mod nr {
     pub(crate) const EXIT: u32 = 1;
+    pub(crate) const FORK: u32 = 2;
     pub(crate) const READ: u32 = 3;
     pub(crate) const WRITE: u32 = 4;
+    pub(crate) const OPEN: u32 = 5;
     pub(crate) const GETPID: u32 = 20;
     pub(crate) const KILL: u32 = 37;
     pub(crate) const DUP: u32 = 41;
     pub(crate) const EXECVE: u32 = 59;
+    pub(crate) const GETRANDOM: u32 = 91;
     /// NetBSD has it; nobody will ever serve NFS through us.
     pub(crate) const NFSSVC: u32 = 155;
+    pub(crate) const WAIT4: u32 = 449;
     /// No release of NetBSD assigns this one.
     pub(crate) const NOBODYS: u32 = 326;
 }

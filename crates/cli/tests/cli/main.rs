@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod elf;
 mod errors;
 mod hostile;
