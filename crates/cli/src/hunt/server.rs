@@ -291,6 +291,12 @@ impl Server<'_> {
             time: self.time,
             hash: Some(ran.report.hash),
             hang: matches!(ran.end, End::Hang(_)).then_some(ran.report.points),
+            env: self
+                .options
+                .env
+                .iter()
+                .map(|variable| variable.whole().to_vec())
+                .collect(),
             program: self
                 .options
                 .words
