@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	workers = 2
-	clients = 3
-	jobs    = 4
+	workers = 1
+	clients = 2
+	jobs    = 3
 )
 
 func main() {
