@@ -9,9 +9,11 @@
 )]
 
 mod bench;
+mod chaos;
 mod elf;
 mod errors;
 mod hostile;
+mod hunt;
 mod install;
 mod options;
 mod ps;
