@@ -22,6 +22,7 @@ const SOURCES: &[&str] = &[
     "../../guests/.cargo",
     "../../guests/Cargo.lock",
     "../../guests/Cargo.toml",
+    "../../guests/bugs",
     "../../guests/linux",
     "../../guests/rt",
     "../../guests/src",

@@ -157,7 +157,11 @@ impl Chaos {
     /// The LWP that runs goes to user mode.
     pub(crate) fn visit(&self) -> Visit {
         let st = &mut *self.st();
-        st.forced = None;
+        if let Some(Forced::Walk(at, Walk { steps, hits })) = st.forced.take() {
+            // Nobody waited. All the same it was one visit, and is two.
+            let to = st.current;
+            st.note(at, Choice::Walk { steps, hits, to });
+        }
         let at = st.come_to(Point::User);
         let walk = match &mut st.decider {
             // One at a time.

@@ -3,12 +3,13 @@
 use crate::machine::Time;
 use core::hash::{Hash, Hasher};
 use core::sync::atomic::{AtomicU64, Ordering};
-use lwp_kernel::events::{Event, Listener};
+use lwp_kernel::events::{Event, Listener, What};
 use rustc_hash::FxHasher;
 
 /// A listener that keeps a hash of what it was told.
 ///
-/// Virtual times are part of it, real ones are not. Of a process that forks, what its child does is not.
+/// Virtual times are part of it, real ones are not, nor by which road a system call has come: a single step takes the slow
+/// one. Of a process that forks, what its child does is not.
 #[derive(Debug)]
 pub struct EventHash {
     time: Time,
@@ -45,7 +46,21 @@ impl Listener for EventHash {
             event.at.hash(&mut hasher);
         }
         (event.by, event.lid).hash(&mut hasher);
-        event.what.hash(&mut hasher);
+        let what = match event.what {
+            What::Enter {
+                number,
+                args,
+                stack,
+                ..
+            } => What::Enter {
+                number,
+                args,
+                stack,
+                trapped: false,
+            },
+            what => what,
+        };
+        what.hash(&mut hasher);
         self.hash.store(hasher.finish(), Ordering::Relaxed);
         self.events.fetch_add(1, Ordering::Relaxed);
     }

@@ -9,6 +9,7 @@
 //! time virtual
 //! hash 9f0c6a7d3a0be171
 //! hang 4711
+//! env GOMAXPROCS=4
 //! program ./server
 //! program -v
 //! decide 0 call 12 to 3
@@ -16,7 +17,7 @@
 //! decide 2 park 3 by 1
 //! ```
 //! LWPs are numbered by birth, from 0, and so are the times each has come to a kind of point. The bytes of the
-//! program's words are escaped as in Rust's strings.
+//! program's words, and of the variables set for it, are escaped as in Rust's strings.
 
 use crate::draw::Seed;
 use crate::machine::Time;
@@ -210,6 +211,8 @@ pub struct Schedule {
     pub hash: Option<u64>,
     /// It hung, or was taken to hang after so many points.
     pub hang: Option<u64>,
+    /// Variables that were set in the program's environment, NAME=VALUE.
+    pub env: Vec<Vec<u8>>,
     /// The program's words.
     pub program: Vec<Vec<u8>>,
     /// What was decided, in order.
@@ -241,6 +244,9 @@ impl fmt::Display for Schedule {
         if let Some(points) = self.hang {
             writeln!(f, "hang {points}")?;
         }
+        for variable in &self.env {
+            writeln!(f, "env {}", variable.escape_ascii())?;
+        }
         for word in &self.program {
             writeln!(f, "program {}", word.escape_ascii())?;
         }
@@ -262,6 +268,7 @@ impl FromStr for Schedule {
             time: Time::Virtual,
             hash: None,
             hang: None,
+            env: Vec::new(),
             program: Vec::new(),
             decisions: Vec::new(),
         };
@@ -297,6 +304,7 @@ impl Schedule {
                 let points = value.parse();
                 self.hang = Some(points.map_err(|_| "a hang has a number of points")?);
             }
+            "env" => self.env.push(unescaped(value)?),
             "program" => self.program.push(unescaped(value)?),
             "decide" => self.decisions.push(value.parse()?),
             "" => {}
@@ -370,6 +378,7 @@ mod tests {
             hash: Option<u64>,
             hang: Option<u64>,
             program in vec(vec(any::<u8>(), 0..20), 0..5),
+            env in vec(vec(any::<u8>(), 0..20), 0..3),
             decisions in vec(decisions(), 0..20),
             perturb in proptest::option::of(any::<u8>()),
             is_virtual: bool,
@@ -381,6 +390,7 @@ mod tests {
                 time: if is_virtual { Time::Virtual } else { Time::Real },
                 hash,
                 hang,
+                env,
                 program,
                 decisions,
             };

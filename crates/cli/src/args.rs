@@ -8,7 +8,7 @@ use core::time::Duration;
 use lwp_chaos::strategy::{Perturb, Plan};
 use lwp_trace::filter::Filter;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{self, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -619,6 +619,13 @@ impl Wanted {
 pub(crate) struct Variable(Vec<u8>);
 
 impl Variable {
+    /// Of `whole`, if that has a name and a value.
+    pub(crate) fn new(whole: OsString) -> Option<Self> {
+        let whole = whole.into_vec();
+        let sign = whole.iter().position(|&byte| byte == b'=');
+        sign.is_some_and(|at| at > 0).then_some(Self(whole))
+    }
+
     /// The whole of it.
     pub(crate) fn whole(&self) -> &[u8] {
         &self.0
@@ -638,10 +645,7 @@ impl Variable {
 }
 
 fn variable(text: &str) -> Result<Variable, &'static str> {
-    match text.find('=') {
-        None | Some(0) => Err("a variable is NAME=VALUE"),
-        Some(_) => Ok(Variable(OsStr::new(text).as_bytes().to_vec())),
-    }
+    Variable::new(text.into()).ok_or("a variable is NAME=VALUE")
 }
 
 #[cfg(test)]

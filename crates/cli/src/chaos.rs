@@ -1,6 +1,6 @@
 //! `lwp run --chaos SEED`, and `lwp replay FILE`: schedules from a seed, or from a file.
 
-use crate::args::{self, Program, Replay, Wanted};
+use crate::args::{self, Program, Replay, Variable, Wanted};
 use crate::fail::Failure;
 use crate::hunt::Reporter;
 use crate::run;
@@ -95,7 +95,7 @@ impl Direction {
     }
 
     /// What is recorded of a run of `program`.
-    pub(crate) fn schedule(&self, program: &[OsString]) -> Schedule {
+    pub(crate) fn schedule(&self, program: &Program) -> Schedule {
         Schedule {
             seed: self.seed,
             plan: self.plan,
@@ -103,7 +103,13 @@ impl Direction {
             time: self.time,
             hash: None,
             hang: None,
+            env: program
+                .env
+                .iter()
+                .map(|variable| variable.whole().to_vec())
+                .collect(),
             program: program
+                .words
                 .iter()
                 .map(|word| word.as_bytes().to_vec())
                 .collect(),
@@ -193,7 +199,7 @@ impl Directed {
     }
 
     /// Who is to listen: one that makes the hash, and one that looks at it in the end, if anybody is to be told.
-    pub(crate) fn listeners(&self, is_heard: bool, program: &[OsString]) -> Vec<Arc<dyn Listener>> {
+    pub(crate) fn listeners(&self, is_heard: bool, program: &Program) -> Vec<Arc<dyn Listener>> {
         let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&self.hash) as _];
         listeners.extend(self.reporter.clone().map(|reporter| reporter as _));
         if is_heard && (self.direction.record.is_some() || self.direction.expects.is_some()) {
@@ -299,10 +305,12 @@ pub(crate) fn replay(options: Replay) -> Result<Infallible, Failure> {
             options.file.display()
         )));
     }
+    let env = schedule.env.into_iter().map(OsString::from_vec);
     let wanted = Wanted {
         program: Program {
             words,
             quiet: options.quiet,
+            env: env.filter_map(Variable::new).collect(),
             ..Program::default()
         },
         watch: options.watch,

@@ -233,7 +233,7 @@ impl Runner {
             listeners.push(Arc::new(timeline));
         }
         if let Some(chaos) = &chaos {
-            listeners.extend(chaos.listeners(is_heard, &program.words));
+            listeners.extend(chaos.listeners(is_heard, program));
         }
         let listener = observe::all(listeners);
         let below: Arc<dyn Machine> = match &chaos {

@@ -272,7 +272,7 @@ impl Sched {
     /// The policy, if it is one that meddles.
     #[inline]
     fn meddler(&self) -> Option<&dyn Policy> {
-        self.meddles.then(|| &*self.policy)
+        self.meddles.then_some(&*self.policy)
     }
 
     /// Whether `lwp`, which runs on vcpu `here` and has come to `place`, is to give way to another.

@@ -245,7 +245,8 @@ impl Guard {
     }
 
     /// Takes the breakpoint away, and sets it anew if `at` is a place for one: private text that cannot be written,
-    /// no `rep` instruction, and nothing that a patch bypasses.
+    /// no `rep` instruction, none that reads the time-stamp counter (whoever traps it reads the text), and nothing that
+    /// a patch bypasses.
     pub(crate) fn set_breakpoint(&mut self, at: Option<u64>) -> bool {
         self.drop_breakpoint_in(&(0..u64::MAX));
         let Some(at) = at else {
@@ -261,7 +262,8 @@ impl Guard {
         // SAFETY: executable, so it is the guest's.
         let is_there = unsafe { guest_asm::read(at, &mut original) }.is_ok();
         // Writable, if it can be written: what it is now.
-        if step::is_repeated(&instruction) || !is_there || write(&original, at) {
+        let is_fit = !step::is_repeated(&instruction) && !step::reads_counter(&instruction);
+        if !is_fit || !is_there || write(&original, at) {
             return false;
         }
         let [original] = original;

@@ -117,3 +117,8 @@ pub(crate) fn is_repeated(instruction: &Instruction) -> bool {
     instruction.is_string_instruction()
         && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
 }
+
+/// Whether an instruction reads the time-stamp counter.
+pub(crate) fn reads_counter(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Rdtsc | Mnemonic::Rdtscp)
+}

@@ -372,6 +372,11 @@ fn a_breakpoint_is_refused_where_it_cannot_work() {
     for nowhere in [0, 1 << 40, guest.data(), 0x4fff_ffff_ffff, u64::MAX] {
         assert!(!m.set_breakpoint(Some(nowhere)), "{nowhere:#x}");
     }
+    // rdtsc; rdtscp
+    let at = guest.text(&[0x0f, 0x31, 0x0f, 0x01, 0xf9]);
+    for offset in [0, 2] {
+        assert!(!m.set_breakpoint(Some(at + offset)), "{offset}");
+    }
     // Text that the guest may write.
     m.protect(at..at + PAGE, Prot::READ | Prot::WRITE | Prot::EXEC)
         .expect("mapped");

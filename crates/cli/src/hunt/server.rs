@@ -281,7 +281,7 @@ impl Server<'_> {
         if let Some(err) = broken {
             return Err(err);
         }
-        let ran = self.run(&By::List(seed, plan, &left), true, most)?;
+        let mut ran = self.run(&By::List(seed, plan, &left), true, most)?;
         // What it has decided, which is what it found of its list.
         let left = decisions(&ran);
         let schedule = Schedule {
@@ -291,6 +291,12 @@ impl Server<'_> {
             time: self.time,
             hash: Some(ran.report.hash),
             hang: matches!(ran.end, End::Hang(_)).then_some(ran.report.points),
+            env: self
+                .options
+                .env
+                .iter()
+                .map(|variable| variable.whole().to_vec())
+                .collect(),
             program: self
                 .options
                 .words
@@ -299,13 +305,19 @@ impl Server<'_> {
                 .collect(),
             decisions: left.clone(),
         };
+        let is_flaky = ran.end != first.end;
+        if is_flaky {
+            // How it has failed, if it does not again.
+            ran.end = first.end;
+            ran.output = first.output;
+        }
         Ok(Shrunk {
             schedule: schedule.to_string(),
             before,
             after: left.len(),
             preemptions: left.iter().filter(|each| each.is_preemption()).count(),
             tries,
-            is_flaky: ran.end != first.end,
+            is_flaky,
             ran,
         })
     }

@@ -21,7 +21,8 @@ pub(crate) mod nr {
     pub(crate) const GETRANDOM: u32 = 91;
     /// NetBSD has it; nobody will ever serve NFS through us.
     pub(crate) const NFSSVC: u32 = 155;
-    pub(crate) const WAIT4: u32 = 449;
+    pub(crate) const NANOSLEEP50: u32 = 430;
+    pub(crate) const WAIT450: u32 = 449;
     /// No release of NetBSD assigns this one.
     pub(crate) const NOBODYS: u32 = 326;
 }
@@ -108,6 +109,42 @@ impl Code {
     /// Runs in place for ever.
     pub(crate) fn spin(mut self) -> Self {
         self.0.extend([0xeb, 0xfe]);
+        self
+    }
+
+    /// Runs `body` so many times; it may call, and keeps RBX.
+    pub(crate) fn repeat(mut self, times: u32, body: &Self) -> Self {
+        // mov $times,%ebx; the body; dec %ebx; jnz the body
+        self.0.push(0xbb);
+        self.0.extend(times.to_le_bytes());
+        self.0.extend(&body.0);
+        self.0.extend([0xff, 0xcb, 0x0f, 0x85]);
+        let back = i32::try_from(body.0.len()).unwrap() + 8;
+        self.0.extend((-back).to_le_bytes());
+        self
+    }
+
+    /// Calls `nr` again and again.
+    pub(crate) fn for_ever(mut self, nr: u32) -> Self {
+        let begin = self.0.len();
+        self = self.call(nr, &[]);
+        let back = i32::try_from(self.0.len() - begin).unwrap() + 5;
+        self.0.push(0xe9);
+        self.0.extend((-back).to_le_bytes());
+        self
+    }
+
+    /// Reads the time-stamp counter twice; the result is 1 if the second is more.
+    pub(crate) fn counter_grows(mut self) -> Self {
+        // rdtsc; shl $32,%rdx; or %rdx,%rax
+        let read = [0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0];
+        self.0.extend(read);
+        // mov %rax,%rbx
+        self.0.extend([0x48, 0x89, 0xc3]);
+        self.0.extend(read);
+        // cmp %rax,%rbx; setb %al; movzx %al,%eax
+        self.0
+            .extend([0x48, 0x39, 0xc3, 0x0f, 0x92, 0xc0, 0x0f, 0xb6, 0xc0]);
         self
     }
 

@@ -49,6 +49,12 @@ pub(crate) fn program(name: &str, code: Code) -> PathBuf {
     file(name, &Elf::netbsd(code).bytes(), 0o755)
 }
 
+/// The program `name` of `guests/`.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    // They are all built for those that are embedded.
+    Path::new(env!("LWP_GUEST_HELLO")).with_file_name(name)
+}
+
 /// Runs `command` with `input` as its standard input, and collects what it says.
 pub(crate) fn output_of(command: &mut Command, input: &[u8]) -> Output {
     use std::io::Write;
