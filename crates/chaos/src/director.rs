@@ -8,7 +8,7 @@ use crate::schedule::{Anchor, Choice, Decision, Point};
 use crate::strategy::{Perturb, Plan, Rates, Strategy, Walk, strategy};
 use lwp_kernel::lwp::Lwp;
 use lwp_kernel::sched::{Chance, Place, Policy, RunQueue};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the seed of a forked process is drawn for, which no anchor is drawn for.
@@ -62,8 +62,10 @@ struct St {
     forced: Option<Forced>,
     /// A walk that waits for the place where it ended to be come to again, so many times.
     place: Option<(Anchor, Walk, u32)>,
-    /// Boundaries at which an LWP does not take its signals yet.
-    held: FxHashMap<u64, u32>,
+    /// LWPs that lost the vcpu in user mode.
+    in_user: FxHashSet<u64>,
+    /// Those of them that do not take their signals yet.
+    held: FxHashSet<u64>,
     /// Up to which point an LWP has not begun.
     late: FxHashMap<u64, u64>,
     /// How often an LWP was preempted because it made no system call for long.
@@ -106,7 +108,8 @@ impl Chaos {
             chosen: None,
             forced: None,
             place: None,
-            held: FxHashMap::default(),
+            in_user: FxHashSet::default(),
+            held: FxHashSet::default(),
             late: FxHashMap::default(),
             stretches: 0,
             forks: 0,
@@ -230,6 +233,7 @@ impl Chaos {
         st.seed = seed;
         st.decider = decider(seed, st.plan, st.perturb, Source::Seed);
         st.place = None;
+        st.in_user.clear();
         st.held.clear();
         st.late.clear();
         st.record.clear();
@@ -310,6 +314,9 @@ impl St {
         };
         // Whoever makes way does so for another.
         let (current, others_only) = (self.current, forced.is_some());
+        if others_only {
+            self.in_user.insert(current);
+        }
         let (late, points) = (&self.late, self.points);
         let can_run = |birth: &u64| {
             (!others_only || *birth != current)
@@ -406,6 +413,9 @@ impl Policy for Director {
         st.chosen = st.at_point(at, others);
         if let Some(to) = st.chosen {
             st.note(at, Choice::To(to));
+            if place == Place::Return {
+                st.in_user.insert(lwp.birth);
+            }
         }
         st.chosen.is_some()
     }
@@ -422,27 +432,19 @@ impl Policy for Director {
 
     fn signal_posted(&self, lwp: &Lwp) {
         let st = &mut *self.0.st();
-        if lwp.birth == st.current {
-            st.held.remove(&lwp.birth);
+        st.held.remove(&lwp.birth);
+        // One that is in the kernel takes it before it is in user mode again.
+        if lwp.birth == st.current || !st.in_user.contains(&lwp.birth) {
             return;
         }
         let at = st.count(lwp.birth, Point::Signal);
-        let boundaries = st.by(at, u32::MAX);
-        if boundaries > 0 {
-            st.held.insert(lwp.birth, boundaries);
+        if st.by(at, 2) != 0 {
+            st.held.insert(lwp.birth);
         }
     }
 
     fn holds_signal(&self, lwp: &Lwp) -> bool {
-        let st = &mut *self.0.st();
-        let Some(left) = st.held.get_mut(&lwp.birth) else {
-            return false;
-        };
-        *left -= 1;
-        if *left == 0 {
-            st.held.remove(&lwp.birth);
-        }
-        true
+        self.0.st().held.remove(&lwp.birth)
     }
 
     fn signal_due(&self, lwp: &Lwp) {

@@ -465,13 +465,13 @@ impl<M: Machine> Clocks for ChaosMachine<M> {
 
 impl<M: Machine> Poller for ChaosMachine<M> {
     fn poll(&self, cpu: CpuId, wait: Wait, events: &mut Vec<Event>) {
-        if !self.is_virtual() {
-            self.inner.poll(cpu, wait, events);
-        } else {
+        if self.is_virtual() {
             self.inner.poll(cpu, Wait::No, events);
             if events.is_empty() {
                 self.wait(cpu, wait, events);
             }
+        } else {
+            self.inner.poll(cpu, wait, events);
         }
         let is_done = |event: &&Event| matches!(event, Event::Done { .. });
         let done = events.iter().filter(is_done).count();

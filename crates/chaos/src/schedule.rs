@@ -120,8 +120,7 @@ pub enum Choice {
         to: u64,
     },
     /// A number, whose meaning is the point's: 1 for a park that returns at once; which of those woken comes
-    /// first; bytes not transferred; user boundaries at which a signal is not taken; points for which an LWP
-    /// does not begin.
+    /// first; bytes not transferred; 1 for a signal that is not taken yet; points for which an LWP does not begin.
     By(u32),
 }
 
@@ -345,7 +344,6 @@ fn unescaped(text: &str) -> Result<Vec<u8>, &'static str> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 mod tests {
     use super::*;
     use proptest::collection::vec;

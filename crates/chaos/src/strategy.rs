@@ -28,12 +28,11 @@ bitflags::bitflags! {
         const WAKE = 2;
         /// Reads and writes are short.
         const TRANSFER = 4;
-        /// Signals are delivered some user boundaries late.
+        /// A signal that comes to an LWP in user mode is taken only when that has been in the kernel once more, and so
+        /// ends a sleep that it begins there: EINTR.
         const SIGNAL = 8;
-        /// Signals are held back until they interrupt a sleep: EINTR.
-        const EINTR = 0x10;
         /// New LWPs begin late.
-        const START = 0x20;
+        const START = 0x10;
     }
 }
 
@@ -59,7 +58,7 @@ impl FromStr for Perturb {
         let mut all = Self::empty();
         for name in text.split(',') {
             let found = Self::from_name(&name.to_ascii_uppercase());
-            all |= found.ok_or("all, none, or some of park,wake,transfer,signal,eintr,start")?;
+            all |= found.ok_or("all, none, or some of park,wake,transfer,signal,start")?;
         }
         Ok(all)
     }
@@ -375,7 +374,7 @@ impl Starve {
         };
         Self {
             random: Random::new(seed, 0),
-            windows: (0..1 + numbers.0 % 4).map(window).collect(),
+            windows: (0..=numbers.0 % 4).map(window).collect(),
             points: 0,
         }
     }
@@ -461,10 +460,6 @@ pub(crate) struct Rates {
 
 /// For how many points a new LWP does not begin at most.
 const LATE: u32 = 256;
-/// At how many boundaries a signal is not taken at most.
-const HELD: u32 = 8;
-/// The same, if it is to interrupt a sleep.
-const UNTIL_SLEEP: u32 = 200;
 
 impl Rates {
     /// With `perturb` all of that happens often; without, the seed says what does, and how often.
@@ -482,7 +477,7 @@ impl Rates {
                 // Each of them in one run of four.
                 perturb: Perturb::from_bits_truncate(number.to_le_bytes()[0])
                     & Perturb::from_bits_truncate(number.to_le_bytes()[1]),
-                rate: 2 << (number >> 16) % 5,
+                rate: 2 << ((number >> 16) % 5),
             },
         }
     }
@@ -493,7 +488,7 @@ impl Rates {
             Point::Park => Perturb::PARK,
             Point::Wake => Perturb::WAKE,
             Point::Transfer => Perturb::TRANSFER,
-            Point::Signal => Perturb::SIGNAL | Perturb::EINTR,
+            Point::Signal => Perturb::SIGNAL,
             Point::Start => Perturb::START,
             Point::Call | Point::Return | Point::User | Point::Pick => Perturb::empty(),
         };
@@ -506,24 +501,15 @@ impl Rates {
         let below = |of: u32| u32::try_from(number % u64::from(of.max(1))).unwrap_or(0);
         match at.point {
             Point::Start => by_magnitude(number, LATE),
-            Point::Signal => {
-                let until_sleep = !allowed.contains(Perturb::SIGNAL)
-                    || allowed.contains(Perturb::EINTR) && number % 2 == 0;
-                if until_sleep {
-                    UNTIL_SLEEP
-                } else {
-                    1 + below(HELD)
-                }
-            }
+            Point::Signal => 1,
             // One byte is what is expected least.
-            Point::Transfer if number % 4 == 0 => of - 1,
+            Point::Transfer if number.is_multiple_of(4) => of - 1,
             _ => 1 + below(of - 1),
         }
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 mod tests {
     use super::*;
 
@@ -553,7 +539,7 @@ mod tests {
 
     #[test]
     fn perturbations_are_read_as_they_are_written() {
-        for text in ["none", "park", "park,eintr", "wake,transfer,signal,start"] {
+        for text in ["none", "park", "park,signal", "wake,transfer,signal,start"] {
             assert_eq!(text.parse::<Perturb>().unwrap().to_string(), text);
         }
         assert_eq!("all".parse(), Ok(Perturb::all()));
@@ -643,7 +629,6 @@ mod tests {
             assert!(happens(Perturb::all(), point));
             assert!(!happens(Perturb::empty(), point));
         }
-        assert!(happens(Perturb::EINTR, Point::Signal) && happens(Perturb::SIGNAL, Point::Signal));
         assert!(!happens(Perturb::PARK, Point::Wake));
     }
 }

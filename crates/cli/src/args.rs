@@ -246,6 +246,10 @@ Exit status: 0 if nothing was found; 1 if something was; 125 if lwp failed,
 /// `lwp hunt`.
 #[derive(Debug, Args)]
 #[command(after_help = HUNT_EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct Hunt {
     /// How many schedules at most
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -338,8 +342,13 @@ pub(crate) struct Chaos {
     ///
     /// A number. What else NetBSD leaves open is decided, too (`--perturb`), and where memory lies, random bytes and
     /// the numbers of processes are the same in each run.
-    #[arg(long, value_name = "SEED", conflicts_with = "vcpus")]
-    pub(crate) chaos: Option<u64>,
+    #[arg(
+        long = "chaos",
+        id = "chaos",
+        value_name = "SEED",
+        conflicts_with = "vcpus"
+    )]
+    pub(crate) seed: Option<u64>,
 
     /// With `--chaos`: time is the seed's, too, and jumps to the next deadline when every LWP waits
     ///
@@ -372,8 +381,8 @@ pub(crate) struct Policies {
 
     /// What else the seed decides: all, none, or a list
     ///
-    /// park: parks return early. wake: the order of LWPs woken together. transfer: reads and writes are short. signal: signals
-    /// are late. eintr: signals wait for a sleep that they can interrupt. start: LWPs begin late. What is named happens often;
+    /// park: parks return early. wake: the order of LWPs woken together. transfer: reads and writes are short. signal: a signal is
+    /// taken a system call later, and interrupts that if it sleeps. start: LWPs begin late. What is named happens often;
     /// without this option the seed says what happens, and how often.
     #[arg(long, value_name = "LIST", hide_short_help = true)]
     pub(crate) perturb: Option<Perturb>,

@@ -51,7 +51,7 @@ pub(crate) struct Expected {
 impl args::Chaos {
     /// What the options say, if there is a seed among them.
     pub(crate) fn direction(&self) -> Option<Direction> {
-        let seed = Seed(self.chaos?);
+        let seed = Seed(self.seed?);
         // The program may go to another directory before it ends.
         let absolute = |file: &PathBuf| path::absolute(file).unwrap_or_else(|_| file.clone());
         Some(Direction {
@@ -200,8 +200,11 @@ impl Directed {
 
     /// Who is to listen: one that makes the hash, and one that looks at it in the end, if anybody is to be told.
     pub(crate) fn listeners(&self, is_heard: bool, program: &Program) -> Vec<Arc<dyn Listener>> {
-        let mut listeners: Vec<Arc<dyn Listener>> = vec![Arc::clone(&self.hash) as _];
-        listeners.extend(self.reporter.clone().map(|reporter| reporter as _));
+        let hash = Arc::<EventHash>::clone(&self.hash);
+        let mut listeners: Vec<Arc<dyn Listener>> = vec![hash];
+        if let Some(reporter) = &self.reporter {
+            listeners.push(Arc::<Reporter>::clone(reporter));
+        }
         if is_heard && (self.direction.record.is_some() || self.direction.expects.is_some()) {
             listeners.push(Arc::new(Last {
                 chaos: Arc::clone(&self.chaos),

@@ -523,6 +523,8 @@ fn wakeup_of_wait_counts_twice() -> Verdict {
 }
 
 fn nothing_is_lost() -> Verdict {
+    // Until then the task must be there.
+    static SENT: Word = Word::new();
     const ORDERS: [[u8; 3]; 6] = [
         [0, 1, 2],
         [0, 2, 1],
@@ -534,10 +536,11 @@ fn nothing_is_lost() -> Verdict {
     sig::catch(Signo::SIGUSR1, count, SaFlags::empty())?;
     for order in ORDERS {
         HANDLED.set(0);
+        SENT.set(0);
         let task = spawn(|| {
             // However it comes, an unpark shows once: as 0 or as EALREADY.
             let mut seen = 0;
-            while seen == 0 || HANDLED.get() == 0 {
+            while seen == 0 || HANDLED.get() == 0 || SENT.get() == 0 {
                 seen += u32::from(matches!(
                     lwp::park_for(&mut timespec(5 * MS)),
                     Ok(0) | Err(Errno::EALREADY)
@@ -553,6 +556,7 @@ fn nothing_is_lost() -> Verdict {
             }
         }
         lwp::resume(task.lid)?;
+        SENT.set(1);
         let seen = task.join()?;
         // A suspension may end a park with 0, too.
         ensure!((1..=2).contains(&seen), "{seen} unparks seen");

@@ -112,7 +112,7 @@ struct Found {
 
 struct Hunter<'a> {
     project: &'a Project,
-    hunter: Runner,
+    hunts: Runner,
     runner: Runner,
 }
 
@@ -121,7 +121,7 @@ impl<'a> Hunter<'a> {
         let runner = Runner::new(project.lwp()?);
         Ok(Self {
             project,
-            hunter: runner.clone().hunting().option("--json"),
+            hunts: runner.clone().hunting().option("--json"),
             runner: runner
                 .option("-q")
                 .option("--stats")
@@ -132,7 +132,7 @@ impl<'a> Hunter<'a> {
     /// Hunts for a bug: it is to be found in time, and to need few preemptions.
     fn find(&self, bug: &Bug, seed: u64) -> Result<Found, String> {
         let file = self.project.log(&format!("{}-{seed}.schedule", bug.name));
-        let hunter = self.hunter.clone();
+        let hunter = self.hunts.clone();
         let hunter = hunter.option("--runs").option(&SCHEDULES.to_string());
         let hunter = hunter.option("--seed").option(&seed.to_string());
         let hunter = hunter.option("-o").option(&file.to_string_lossy());
@@ -164,7 +164,7 @@ impl<'a> Hunter<'a> {
     /// That a twin never fails.
     fn twin(&self, bug: &Bug, schedules: u32) -> Result<(), String> {
         let hunter = self
-            .hunter
+            .hunts
             .clone()
             .option("--runs")
             .option(&schedules.to_string());

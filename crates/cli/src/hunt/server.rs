@@ -381,9 +381,8 @@ impl Server<'_> {
         }
         let status = loop {
             match waitpid(Some(pid), WaitOptions::empty()) {
-                Err(Errno::INTR) => {}
+                Err(Errno::INTR) | Ok(None) => {}
                 Err(errno) => return Err(failed(errno)),
-                Ok(None) => {}
                 Ok(Some((_, status))) => break status,
             }
         };

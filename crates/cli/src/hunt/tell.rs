@@ -65,14 +65,10 @@ impl Caught {
             is_flaky: shrunk.is_flaky,
             story: shrunk.ran.report.story.clone(),
             // The first line says which process.
-            waits: shrunk
-                .ran
-                .report
-                .waits
-                .lines()
-                .skip(1)
-                .map(|line| format!("{line}\n"))
-                .collect(),
+            waits: match shrunk.ran.report.waits.split_once('\n') {
+                Some((_, waits)) => waits.to_owned(),
+                None => String::new(),
+            },
             stretches: shrunk.ran.report.stretches,
             ..Self::plain(&shrunk.ran)
         }

@@ -164,9 +164,9 @@ impl St {
             (Point::Transfer, Choice::By(less)) => {
                 format!("{who} moved {less} bytes less than it asked for, {place}")
             }
-            (Point::Signal, Choice::By(times)) => {
+            (Point::Signal, _) => {
                 format!(
-                    "a signal was posted to {who}, which took it late, or in its next sleep (after {times} boundaries at most)"
+                    "a signal came to {who} in user mode, {place}, and was not taken before its next system call"
                 )
             }
             (Point::Start, Choice::By(points)) => {
