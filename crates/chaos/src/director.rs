@@ -165,6 +165,7 @@ impl Chaos {
             let to = st.current;
             st.note(at, Choice::Walk { steps, hits, to });
         }
+        st.in_user.remove(&st.current);
         let at = st.come_to(Point::User);
         let walk = match &mut st.decider {
             // One at a time.
