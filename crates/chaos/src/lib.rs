@@ -2,7 +2,7 @@
 //!
 //! A run is decided at *points*: when an LWP makes a system call, when it is about to go back to user mode, when the
 //! vcpu is free, when a park would sleep, and so on. At each the kernel asks [`Chaos`], the [`Policy`] of such a run. What
-//! the fair scheduler would do is the *default*; everything else is a [`Decision`], and it has an [`Anchor`]: which LWP,
+//! the fair scheduler would do is the *default*; everything else is a [`schedule::Decision`], and it has a [`schedule::Anchor`]: which LWP,
 //! by order of birth, has come for which time to which kind of point. The list of its decisions is all that tells one
 //! schedule of a program from another.
 //!

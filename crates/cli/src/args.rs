@@ -372,10 +372,10 @@ pub(crate) struct Chaos {
 pub(crate) struct Policies {
     /// How the seed decides: fair, random, pct, starve, steps, or a mix of them
     ///
-    /// random[:RATE]: any LWP, at one point in RATE. pct[:DEPTH[:POINTS]]: always the one of the highest
-    /// priority, which change DEPTH - 1 times in POINTS points. starve[:POINTS]: for a while one does not run unless nobody
-    /// else can. steps[:POINTS]: switches in the midst of user code, a few instructions after a system call or where another
-    /// LWP was then. mix[:POINTS], unless told: one of these, by the seed. A point is where an LWP enters or leaves the kernel.
+    /// random:RATE: any LWP, at one point in RATE. pct:DEPTH:POINTS: always the one of the highest
+    /// priority, which change DEPTH - 1 times in POINTS points. starve:POINTS: for a while one does not run unless nobody
+    /// else can. steps:POINTS: switches in the midst of user code, a few instructions after a system call or where another
+    /// LWP was then. mix:POINTS, unless told: one of these, by the seed. A point is where an LWP enters or leaves the kernel.
     #[arg(long, value_name = "POLICY", hide_short_help = true)]
     pub(crate) policy: Option<Plan>,
 
