@@ -92,10 +92,7 @@ pub(super) fn replays(project: &Project, planted: &Planted, runs: u32) -> Result
 
 /// Programs of which each seed is to be one run.
 fn replayed(project: &Project, planted: &Planted) -> Result<Vec<(PathBuf, Vec<String>)>, String> {
-    let mut all: Vec<(PathBuf, Vec<String>)> = Vec::new();
-    for name in ["relay", "park", "sig", "lwp"] {
-        all.push((project.guest(name)?, Vec::new()));
-    }
+    let mut all = vec![(project.guest("relay")?, Vec::new())];
     for bug in &planted.bugs {
         let words = vec![bug.name.clone(), "fixed".to_owned()];
         all.push((bug.program.clone(), words));
