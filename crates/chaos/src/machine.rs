@@ -87,7 +87,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// An LWP that has computed for between one and two times this without a system call is preempted: CPU time of the
 /// host's, and as much of the guest's.
 const STRETCH: Duration = Duration::from_millis(4);
-/// The second byte of a CPUID-free time stamp: RDTSC is 0F 31, RDTSCP 0F 01 F9.
+/// The instructions that read the time-stamp counter.
 const RDTSC: [u8; 2] = [0x0f, 0x31];
 const RDTSCP: [u8; 3] = [0x0f, 0x01, 0xf9];
 /// x86 vector of a general-protection fault.
@@ -126,10 +126,6 @@ impl<M: Machine> ChaosMachine<M> {
     /// Around `inner`, on whose vcpu 0 this is called. `hang`, if there is one, is called when nothing can ever happen
     /// again, or the end of time has come ([`ChaosMachine::end_at`]).
     pub fn new(inner: Arc<M>, chaos: Arc<Chaos>, time: Time, hang: Option<OnHang>) -> Self {
-        if time == Time::Virtual {
-            inner.trap_counter();
-            inner.watch_cpu(STRETCH);
-        }
         Self {
             inner,
             chaos,
@@ -144,6 +140,14 @@ impl<M: Machine> ChaosMachine<M> {
             has_family: AtomicBool::new(false),
             end: AtomicU64::new(u64::MAX),
             hang,
+        }
+    }
+
+    /// The program begins, on the vcpu that calls this.
+    pub fn begin(&self) {
+        if self.is_virtual() {
+            self.inner.trap_counter();
+            self.inner.watch_cpu(STRETCH);
         }
     }
 

@@ -347,6 +347,9 @@ impl Runner {
 
     /// Runs LWPs for as long as there are any.
     fn go(&self) -> ! {
+        if let Some(chaos) = &self.chaos {
+            chaos.machine.begin();
+        }
         self.kernel.run_vcpu(0);
         unreachable!("the machine ends the process when the kernel says so")
     }

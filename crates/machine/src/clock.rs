@@ -11,7 +11,6 @@
 
 use crate::layout;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::OnceLock;
 
@@ -55,8 +54,6 @@ impl Moment {
 }
 
 static SOURCE: OnceLock<Source> = OnceLock::new();
-/// See [`leave_counter`].
-static BY_CALL: AtomicBool = AtomicBool::new(false);
 
 /// How many nanoseconds so many ticks of the counter are.
 static RATE: OnceLock<(u128, u128)> = OnceLock::new();
@@ -98,7 +95,7 @@ pub(crate) fn process_cpu() -> Duration {
 /// The count; see `Clocks::stamp`.
 pub(crate) fn stamp() -> u64 {
     match SOURCE.get() {
-        Some(source) if source.has_counter && !BY_CALL.load(Ordering::Relaxed) => counter(),
+        Some(source) if source.has_counter => counter(),
         _ => nanos(monotonic()),
     }
 }
@@ -125,16 +122,7 @@ fn rate(start: &Moment) -> (u128, u128) {
     }
 }
 
-/// From now on clocks are read by system call: the CPU's counter is kept from this thread (`counter`), and where all
-/// signals are blocked nobody could help.
-pub(crate) fn leave_counter() {
-    BY_CALL.store(true, Ordering::Relaxed);
-}
-
 fn read(clock: libc::clockid_t) -> Duration {
-    if BY_CALL.load(Ordering::Relaxed) {
-        return by_call(clock);
-    }
     match SOURCE.get().and_then(|source| source.gettime) {
         // SAFETY: writes one structure.
         Some(gettime) => get(|time| unsafe { gettime(clock, time) }),
@@ -142,17 +130,12 @@ fn read(clock: libc::clockid_t) -> Duration {
     }
 }
 
-fn by_call(clock: libc::clockid_t) -> Duration {
-    // SAFETY: writes one structure.
-    get(|time| unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) })
-}
-
 fn by_libc(clock: libc::clockid_t) -> Duration {
     // SAFETY: writes one structure.
     get(|time| unsafe { libc::clock_gettime(clock, time) })
 }
 
-fn get<R>(gettime: impl FnOnce(*mut libc::timespec) -> R) -> Duration {
+fn get(gettime: impl FnOnce(*mut libc::timespec) -> libc::c_int) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -536,7 +536,6 @@ impl Vcpus for HostMachine {
     }
 
     fn trap_counter(&self) {
-        clock::leave_counter();
         counter::trap();
     }
 
