@@ -24,6 +24,7 @@ struct Waiter {
 }
 
 impl Waiter {
+    #[inline]
     fn new() -> Self {
         Self {
             lid: lwp::me(),
@@ -33,6 +34,7 @@ impl Waiter {
     }
 
     /// Parks until somebody says so. Pairs with the store in [`wake`].
+    #[inline]
     fn wait(&self) {
         while !self.woken.load(Ordering::Acquire) {
             // Whatever ended it, the flag is looked at again.
@@ -42,6 +44,7 @@ impl Waiter {
 }
 
 /// Wakes a waiter that is in no list any more.
+#[inline]
 fn wake(waiter: *mut Waiter) {
     // SAFETY: it lies there until its flag is set (invariant 2).
     let lid = unsafe { (*waiter).lid };
@@ -159,24 +162,65 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
+/// LWPs that wait for something, the latest first. It is guarded by the mutex in whose value it lies.
+#[derive(Debug)]
+pub struct Waiters(*mut Waiter);
+
+// SAFETY: the waiters in it lie where they are until they are taken out.
+unsafe impl Send for Waiters {}
+
+impl Waiters {
+    /// Nobody.
+    pub const NONE: Self = Self(ptr::null_mut());
+
+    /// Puts a waiter in, which is to wait until it is taken out.
+    fn push(&mut self, waiter: &mut Waiter) {
+        waiter.next = self.0;
+        self.0 = waiter;
+    }
+
+    fn pop(&mut self) -> Option<*mut Waiter> {
+        let first = self.0;
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: a waiter in the list lies there.
+        self.0 = unsafe { (*first).next };
+        Some(first)
+    }
+
+    /// Wakes one of them.
+    #[inline]
+    pub fn wake_one(&mut self) {
+        if let Some(waiter) = self.pop() {
+            wake(waiter);
+        }
+    }
+}
+
+impl<T> Guard<'_, T> {
+    /// Lets go of the mutex, waits among those whom `of` says, and takes the mutex again.
+    pub fn wait(mut self, of: impl FnOnce(&mut T) -> &mut Waiters) -> Self {
+        let mutex = self.of;
+        let mut me = Waiter::new();
+        of(&mut self).push(&mut me);
+        drop(self);
+        me.wait();
+        mutex.lock()
+    }
+}
+
 /// A condition variable. Signals may be sent with the mutex held, or without.
 #[derive(Debug)]
 pub struct Condvar {
-    waiters: Mutex<List>,
+    waiters: Mutex<Waiters>,
 }
-
-/// The latest waiter, or null.
-#[derive(Debug)]
-struct List(*mut Waiter);
-
-// SAFETY: the waiters in it lie where they are until they are taken out.
-unsafe impl Send for List {}
 
 impl Condvar {
     /// Nobody waits.
     pub const fn new() -> Self {
         Self {
-            waiters: Mutex::new(List(ptr::null_mut())),
+            waiters: Mutex::new(Waiters::NONE),
         }
     }
 
@@ -185,10 +229,7 @@ impl Condvar {
     pub fn wait<'a, T>(&self, held: Guard<'a, T>) -> Guard<'a, T> {
         let mutex = held.of;
         let mut me = Waiter::new();
-        let mut waiters = self.waiters.lock();
-        me.next = waiters.0;
-        waiters.0 = &raw mut me;
-        drop(waiters);
+        self.waiters.lock().push(&mut me);
         // In the list before the mutex is free: no signal of the next holder's is missed.
         drop(held);
         me.wait();
@@ -197,24 +238,17 @@ impl Condvar {
 
     /// Wakes one of those who wait.
     pub fn signal(&self) {
-        let mut waiters = self.waiters.lock();
-        let first = waiters.0;
-        if first.is_null() {
-            return;
+        // The list is free again before the LWP runs.
+        let first = self.waiters.lock().pop();
+        if let Some(waiter) = first {
+            wake(waiter);
         }
-        // SAFETY: a waiter in the list lies there.
-        waiters.0 = unsafe { (*first).next };
-        drop(waiters);
-        wake(first);
     }
 
     /// Wakes all who wait.
     pub fn broadcast(&self) {
-        let mut next = core::mem::replace(&mut self.waiters.lock().0, ptr::null_mut());
-        while !next.is_null() {
-            let waiter = next;
-            // SAFETY: it is in no list of others, and lies there until its flag is set.
-            next = unsafe { (*waiter).next };
+        let mut all = core::mem::replace(&mut *self.waiters.lock(), Waiters::NONE);
+        while let Some(waiter) = all.pop() {
             wake(waiter);
         }
     }
