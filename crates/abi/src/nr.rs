@@ -34,6 +34,12 @@ macro_rules! syscalls {
     };
 }
 
+/// The number that a word in RAX means: its low nine bits.
+pub fn of_word(word: u64) -> u16 {
+    // The remainder of a division by 512 fits.
+    u16::try_from(word % u64::from(SYS_NSYSENT)).unwrap_or(0)
+}
+
 /// The name of `number`, or `None` where nothing was ever assigned.
 pub fn name(number: u16) -> Option<&'static str> {
     NAMES.get(usize::from(number)).copied().flatten()

@@ -133,7 +133,12 @@ impl Chaos {
 
     /// What was decided until now.
     pub fn decisions(&self) -> Vec<Decision> {
-        self.st().record.clone()
+        self.decisions_from(0)
+    }
+
+    /// The same without the first `told` decisions.
+    pub fn decisions_from(&self, told: usize) -> Vec<Decision> {
+        self.st().record.get(told..).unwrap_or_default().to_vec()
     }
 
     /// At how many points something could have been decided.
@@ -255,9 +260,9 @@ fn decider(seed: Seed, plan: Plan, perturb: Option<Perturb>, source: Source) -> 
     }
 }
 
-/// Those who wait, in the order in which they would run.
-fn waiting(rq: &RunQueue) -> impl Iterator<Item = u64> {
-    rq.next.iter().chain(&rq.queue).map(|lwp| lwp.birth)
+/// Whether LWP `birth` is not kept from beginning at point `points`.
+fn may_run(late: &FxHashMap<u64, u64>, points: u64, birth: u64) -> bool {
+    late.get(&birth).is_none_or(|&until| until <= points)
 }
 
 impl St {
@@ -282,18 +287,10 @@ impl St {
         self.record.push(Decision { anchor, choice });
     }
 
-    /// Whether an LWP has not begun on purpose.
-    fn is_late(&self, birth: u64) -> bool {
-        self.late
-            .get(&birth)
-            .is_some_and(|&until| self.points < until)
-    }
-
     /// Who runs in place of the one that does, and has come to `at`.
     fn at_point(&mut self, at: Anchor, rq: &RunQueue) -> Option<u64> {
         let (late, points) = (&self.late, self.points);
-        let begun = |birth: &u64| late.get(birth).is_none_or(|&until| until <= points);
-        let mut others = waiting(rq).filter(begun);
+        let mut others = rq.births().filter(|&birth| may_run(late, points, birth));
         match &mut self.decider {
             Decider::Seed { strategy, .. } => strategy.at_point(at, &mut others),
             Decider::List(list) => match list.get(&at) {
@@ -319,12 +316,10 @@ impl St {
             self.in_user.insert(current);
         }
         let (late, points) = (&self.late, self.points);
-        let can_run = |birth: &u64| {
-            (!others_only || *birth != current)
-                && late.get(birth).is_none_or(|&until| until <= points)
-        };
-        let usual = waiting(rq).find(can_run).or_else(|| waiting(rq).next())?;
-        let mut others = waiting(rq).filter(can_run);
+        let can_run =
+            |birth: &u64| (!others_only || *birth != current) && may_run(late, points, *birth);
+        let usual = rq.births().find(can_run).or_else(|| rq.births().next())?;
+        let mut others = rq.births().filter(can_run);
         let chosen = match (&mut self.decider, forced) {
             (_, Some(Forced::Stretch)) => None,
             (Decider::Seed { strategy, .. }, _) => strategy.at_pick(at, &mut others),
@@ -383,7 +378,10 @@ impl Policy for Director {
         let st = &mut *self.0.st();
         let mut birth = st.at_pick(rq)?;
         while st.begins_late(birth) {
-            match waiting(rq).find(|&other| !st.is_late(other)) {
+            match rq
+                .births()
+                .find(|&other| may_run(&st.late, st.points, other))
+            {
                 Some(other) => birth = other,
                 None => break,
             }

@@ -1,6 +1,7 @@
 //! Numbers from a seed.
 
 use crate::schedule::Anchor;
+use lwp_kernel::sched::{GOLDEN, mix};
 
 /// A seed, from which a number for every purpose and every anchor can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ impl Seed {
     pub(crate) fn draw(self, what: u64) -> u64 {
         // SplitMix64, at place `what` of its sequence.
         let x = mix(self.0 ^ 0x6c77_7063_6861_6f73)
-            .wrapping_add(what.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            .wrapping_add(what.wrapping_add(1).wrapping_mul(GOLDEN));
         mix(x)
     }
 
@@ -38,12 +39,6 @@ pub(crate) fn by_magnitude(number: u64, most: u32) -> u32 {
     let low = 1_u64 << (number % magnitudes);
     let chosen = low + (number / magnitudes) % low;
     u32::try_from(chosen).unwrap_or(most).min(most.max(1))
-}
-
-fn mix(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

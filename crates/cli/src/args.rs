@@ -261,7 +261,7 @@ pub(crate) struct Hunt {
 
     /// A run hangs that has had so many seconds, of its time or of ours
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 
     /// A run fails, too, that prints this
     #[arg(long, value_name = "TEXT")]
@@ -294,26 +294,11 @@ pub(crate) struct Hunt {
     #[arg(long, hide = true)]
     pub(crate) server: bool,
 
-    /// Set a variable in the program's environment
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
-    pub(crate) env: Vec<Variable>,
-
-    /// The program and its arguments; without a slash it is looked for in PATH
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_names = ["PROGRAM", "ARGS"]
-    )]
-    pub(crate) words: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) called: Called,
 }
 
 impl Hunt {
-    /// How long a run may take.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// How many runs at a time.
     pub(crate) fn jobs(&self) -> usize {
         let cpus = std::thread::available_parallelism().ok();
@@ -545,13 +530,20 @@ pub(crate) struct Program {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Set a variable in the program's environment
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
-    pub(crate) env: Vec<Variable>,
+    #[command(flatten)]
+    pub(crate) called: Called,
 
     /// How many LWPs the program may have
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) maxlwp: Option<u32>,
+}
+
+/// A program as it is called.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Called {
+    /// Set a variable in the program's environment
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<Variable>,
 
     /// The program and its arguments; without a slash it is looked for in PATH
     #[arg(
@@ -681,7 +673,10 @@ mod tests {
         let program = parsed.program;
         assert_eq!(program.vcpus.map(NonZeroUsize::get), Some(2));
         assert!(!program.quiet);
-        assert_eq!(program.words, ["prog", "--vcpus", "3", "-q", "--", "x"]);
+        assert_eq!(
+            program.called.words,
+            ["prog", "--vcpus", "3", "-q", "--", "x"]
+        );
     }
 
     #[test]
@@ -736,7 +731,7 @@ mod tests {
     #[test]
     fn a_variable_replaces_its_namesake_only() {
         let mut all = vec![b"A=1".to_vec(), b"AB=2".to_vec()];
-        run(&["--env", "A=3", "prog"]).program.env[0].put_into(&mut all);
+        run(&["--env", "A=3", "prog"]).program.called.env[0].put_into(&mut all);
         assert_eq!(all, [b"AB=2".to_vec(), b"A=3".to_vec()]);
         assert!(Cli::try_parse_from(["lwp", "run", "--env", "=x", "prog"]).is_err());
     }

@@ -1,6 +1,6 @@
 //! `lwp run --chaos SEED`, and `lwp replay FILE`: schedules from a seed, or from a file.
 
-use crate::args::{self, Program, Replay, Variable, Wanted};
+use crate::args::{self, Called, Program, Replay, Variable, Wanted};
 use crate::fail::Failure;
 use crate::hunt::Reporter;
 use crate::run;
@@ -94,8 +94,8 @@ impl Direction {
         again.into_iter().map(String::into_bytes).collect()
     }
 
-    /// What is recorded of a run of `program`.
-    pub(crate) fn schedule(&self, program: &Program) -> Schedule {
+    /// What is known of a run of `program` before it has begun.
+    pub(crate) fn schedule(&self, program: &Called) -> Schedule {
         Schedule {
             seed: self.seed,
             plan: self.plan,
@@ -199,7 +199,7 @@ impl Directed {
     }
 
     /// Who is to listen: one that makes the hash, and one that looks at it in the end, if anybody is to be told.
-    pub(crate) fn listeners(&self, is_heard: bool, program: &Program) -> Vec<Arc<dyn Listener>> {
+    pub(crate) fn listeners(&self, is_heard: bool, program: &Called) -> Vec<Arc<dyn Listener>> {
         let hash = Arc::<EventHash>::clone(&self.hash);
         let mut listeners: Vec<Arc<dyn Listener>> = vec![hash];
         if let Some(reporter) = &self.reporter {
@@ -311,9 +311,11 @@ pub(crate) fn replay(options: Replay) -> Result<Infallible, Failure> {
     let env = schedule.env.into_iter().map(OsString::from_vec);
     let wanted = Wanted {
         program: Program {
-            words,
+            called: Called {
+                words,
+                env: env.filter_map(Variable::new).collect(),
+            },
             quiet: options.quiet,
-            env: env.filter_map(Variable::new).collect(),
             ..Program::default()
         },
         watch: options.watch,

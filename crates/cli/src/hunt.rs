@@ -138,7 +138,11 @@ fn keep(options: &Hunt, seed: u64, shrunk: &Shrunk) -> Result<Caught, Failure> {
         found.timeline = Some(page);
     }
     found.schedule = Some(file);
-    let program = options.words.first().and_then(|name| find::find(name).ok());
+    let program = options
+        .called
+        .words
+        .first()
+        .and_then(|name| find::find(name).ok());
     if let Some(program) = program.and_then(|found| fs::read(OsStr::from_bytes(&found.path)).ok()) {
         for line in &mut found.story {
             *line = symbols::name_addresses(line, &program);
@@ -150,7 +154,7 @@ fn keep(options: &Hunt, seed: u64, shrunk: &Shrunk) -> Result<Caught, Failure> {
 /// Where the schedule goes.
 fn schedule_file(options: &Hunt, seed: u64) -> PathBuf {
     options.output.clone().unwrap_or_else(|| {
-        let program = options.words.first().map(Path::new);
+        let program = options.called.words.first().map(Path::new);
         let name = program
             .and_then(Path::file_name)
             .unwrap_or(OsStr::new("program"));

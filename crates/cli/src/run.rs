@@ -46,7 +46,7 @@ use std::sync::Arc;
 /// Why it was not run.
 pub(crate) fn run(wanted: &Wanted, typed: &[OsString]) -> Result<Infallible, Failure> {
     // The program has at least one word: `args` says so.
-    let argv = wanted.program.words.clone();
+    let argv = wanted.program.called.words.clone();
     let name = argv.first().cloned().unwrap_or_default();
     let before = typed.len().saturating_sub(argv.len());
     let words = typed.iter().take(before);
@@ -112,7 +112,7 @@ impl Prepared {
                 ..OfRunner::default()
             },
         )?;
-        let argv = wanted.program.words.clone();
+        let argv = wanted.program.called.words.clone();
         let name = argv.first().cloned().unwrap_or_default();
         let loaded = runner.load_first(wanted, &name, argv)?;
         Ok(Self { runner, loaded })
@@ -140,7 +140,7 @@ impl Prepared {
 pub(crate) fn resume(from: &Handover) -> Result<Infallible, Failure> {
     let mut wanted = Wanted::again(&from.of_runner.words);
     let argv = from.arguments.argv.iter().cloned();
-    wanted.program.words = argv.map(OsString::from_vec).collect();
+    wanted.program.called.words = argv.map(OsString::from_vec).collect();
     let runner = Runner::new(&wanted, from.of_runner.clone())?;
     let kernel = &runner.kernel;
     runner.sys.limits.set_all(from.limits);
@@ -229,11 +229,11 @@ impl Runner {
         listeners.extend(tracer);
         if let Some(timeline) = wanted.watch.timeline.as_ref().filter(|_| is_heard) {
             let room = (machine.ncpu(), wanted.watch.timeline_events);
-            let timeline = Timeline::new(timeline, room, &program.words, pid);
+            let timeline = Timeline::new(timeline, room, &program.called.words, pid);
             listeners.push(Arc::new(timeline));
         }
         if let Some(chaos) = &chaos {
-            listeners.extend(chaos.listeners(is_heard, program));
+            listeners.extend(chaos.listeners(is_heard, &program.called));
         }
         let listener = observe::all(listeners);
         let below: Arc<dyn Machine> = match &chaos {
@@ -325,7 +325,7 @@ impl Runner {
         let found = find::find(name)?;
         let arguments = Arguments {
             argv: argv.into_iter().map(OsString::into_vec).collect(),
-            envp: environment(&wanted.program.env),
+            envp: environment(&wanted.program.called.env),
             execname: found.path,
         };
         self.deepen_stack();

@@ -127,11 +127,15 @@ impl Row {
 
     /// Its id, with its name if it has one.
     pub(crate) fn called(&self) -> String {
-        if self.name.is_empty() {
-            format!("LWP {}", self.lid)
-        } else {
-            format!("LWP {} ({})", self.lid, self.name)
-        }
+        called(self.lid, &self.name)
+    }
+}
+
+/// An LWP's id, with its name if it has one.
+pub(crate) fn called(lid: i32, name: &str) -> String {
+    match name {
+        "" => format!("LWP {lid}"),
+        name => format!("LWP {lid} ({name})"),
     }
 }
 

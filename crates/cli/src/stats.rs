@@ -1,7 +1,7 @@
 //! `--stats`: what was counted, on stderr, when the program ends.
 
 use crate::chaos::Directed;
-use crate::snapshot::{nanos, span};
+use crate::snapshot::{called, nanos, span};
 use crate::tally::{CLASSES, Sums, Tally};
 use core::time::Duration;
 use lwp_abi::lwp::LwpId;
@@ -30,10 +30,7 @@ pub(crate) fn print_at_exit(
 ) {
     let begun = Instant::now();
     at_exit(machine, kernel, sys, move |stats, kernel, left| {
-        let named = |lid: LwpId| match tally.name(lid) {
-            Some(name) => format!("LWP {} ({name})", lid.raw()),
-            None => format!("LWP {}", lid.raw()),
-        };
+        let named = |lid: LwpId| called(lid.raw(), &tally.name(lid).unwrap_or_default());
         let time = (begun.elapsed(), kernel.sched.started());
         let of_chaos = chaos.iter().flat_map(|chaos| chaos.report());
         let of_chaos = of_chaos.map(|(name, value)| line(name, &value));

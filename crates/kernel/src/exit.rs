@@ -134,9 +134,7 @@ impl Kernel {
             self.lwp_free(p, t);
         }
     }
-}
 
-impl Kernel {
     /// Ends the process where it is, whatever its LWPs do: for a runner that has seen enough. No lock is held, and
     /// this thread runs no LWP in the kernel.
     pub fn give_up(&self, with: ExitWith) {

@@ -135,14 +135,19 @@ impl Chaos {
 
     /// The next number of the sequence (SplitMix64).
     pub fn draw(&self) -> u64 {
-        let x = self
-            .state
-            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
-            .wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+        let before = self.state.fetch_add(GOLDEN, Ordering::Relaxed);
+        mix(before.wrapping_add(GOLDEN))
     }
+}
+
+/// By how much the state of SplitMix64 grows from one number to the next.
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The number that SplitMix64 makes of a state.
+pub fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 impl Policy for Chaos {
@@ -212,6 +217,11 @@ impl RunQueue {
     /// How many LWPs wait.
     pub fn len(&self) -> usize {
         usize::from(self.next.is_some()) + self.queue.len()
+    }
+
+    /// Those who wait, by birth, in the order in which they would run.
+    pub fn births(&self) -> impl Iterator<Item = u64> {
+        self.next.iter().chain(&self.queue).map(|lwp| lwp.birth)
     }
 
     /// Nobody waits.
@@ -661,12 +671,7 @@ impl Sched {
     pub(crate) fn snapshot(&self) -> Vec<(Vec<u64>, usize)> {
         let of = |cpu: &Cpu| {
             let rq = cpu.rq.lock();
-            let births = rq
-                .next
-                .iter()
-                .chain(&rq.queue)
-                .map(|lwp| lwp.birth)
-                .collect();
+            let births = rq.births().collect();
             (births, cpu.len.load(Ordering::SeqCst))
         };
         self.cpus.iter().map(of).collect()

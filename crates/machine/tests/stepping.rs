@@ -255,6 +255,15 @@ fn the_breakpoint() -> MutexGuard<'static, ()> {
     THE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Steps, or enters.
+fn go_on(guest: &Guest, cx: &mut UserCtx, is_stepped: bool) -> Option<Trap> {
+    if is_stepped {
+        guest.machine.step(cx)
+    } else {
+        Some(guest.enter(cx))
+    }
+}
+
 /// mov $n,%ebx; 5: nop; 6: dec %ebx; 8: jnz 5; mov $1,%eax; syscall
 const COUNT: [u8; 17] = [
     0xbb, 100, 0, 0, 0, 0x90, 0xff, 0xcb, 0x75, 0xfb, 0xb8, 1, 0, 0, 0, 0x0f, 5,
@@ -266,11 +275,7 @@ fn hits(guest: &Guest, at: u64, from: u64, is_stepped: bool) -> u64 {
     cx.regs.rbx = if from < 10 { 100 } else { 0 };
     let mut hits = 0;
     loop {
-        let trap = if is_stepped {
-            guest.machine.step(&mut cx)
-        } else {
-            Some(guest.enter(&mut cx))
-        };
+        let trap = go_on(guest, &mut cx, is_stepped);
         match trap {
             None => assert!(!guest.machine.take_hit()),
             Some(Trap::Preempted) if guest.machine.take_hit() => {
@@ -502,11 +507,7 @@ fn counter_faults(guest: &Guest, at: u64, is_stepped: bool) -> bool {
     let mut cx = guest.cx(at);
     let mut faults = Vec::new();
     loop {
-        let trap = if is_stepped {
-            guest.machine.step(&mut cx)
-        } else {
-            Some(guest.enter(&mut cx))
-        };
+        let trap = go_on(guest, &mut cx, is_stepped);
         match trap {
             None | Some(Trap::Preempted) => {}
             Some(Trap::Syscall) => return faults == [0, 3],

@@ -184,12 +184,11 @@ fn nosys(l: &mut CurLwp) -> SysResult {
 impl Personality for Unix {
     fn syscall<'a>(&'a self, l: &'a mut CurLwp) -> Outcome<'a> {
         let args = Args::new(&l.ctx.regs);
-        // The low nine bits; the remainder of a division by 512 fits.
-        let number = u16::try_from(l.ctx.regs.rax % u64::from(nr::SYS_NSYSENT)).unwrap_or(0);
+        let number = nr::of_word(l.ctx.regs.rax);
         if number != nr::SYS_SYSCALL && number != nr::SYS___SYSCALL {
             return table::dispatch(self, l, number, &args);
         }
-        let inner = u16::try_from(args.u64(0) % u64::from(nr::SYS_NSYSENT)).unwrap_or(0);
+        let inner = nr::of_word(args.u64(0));
         if inner == nr::SYS_SYSCALL || inner == nr::SYS___SYSCALL {
             return Outcome::Done(Err(Errno::ENOSYS.into()));
         }

@@ -25,6 +25,7 @@ use crate::socket::is_stream;
 use crate::sys_misc::copyout_random;
 use core::time::Duration;
 use lwp_abi::errno::Errno;
+use lwp_abi::limits::PIPE_BUF;
 use lwp_abi::signal::{SI_USER, Siginfo, Signo};
 use lwp_abi::uio::Iovec;
 use lwp_kernel::machine::{HostErr, Ready};
@@ -38,8 +39,6 @@ const TTY_CHUNK: u64 = 1024;
 /// The most that is written to a pipe which the host cannot try without waiting: Linux's `PIPE_BUF`, for
 /// which there is room when it is reported ready.
 const PIPE_CHUNK: u64 = 4096;
-/// NetBSD's `PIPE_BUF`.
-const PIPE_BUF: u64 = 512;
 /// The most that one read of `/dev/urandom` gives: 0.1 s of work.
 const MOST_RANDOM: u64 = 32 << 20;
 /// The largest result there is.
@@ -109,9 +108,12 @@ impl Pieces {
         }
     }
 
-    /// Leaves out as many bytes at the end as the policy says, for a transfer that may come short.
-    pub(crate) fn fall_short(&mut self, l: &CurLwp) {
+    /// Leaves out as many bytes at the end as the policy says, if it wants to, and if the transfer `may` come short.
+    pub(crate) fn fall_short(&mut self, l: &CurLwp, may: impl FnOnce(u64) -> bool) {
         let len = self.len();
+        if !l.kernel.sched.meddles() || !may(len) {
+            return;
+        }
         let less = l
             .kernel
             .sched
@@ -272,7 +274,7 @@ fn check(
         Some(offset) => At::Offset(offset),
         None => At::Current,
     };
-    let pieces = pieces(l)?;
+    let mut pieces = pieces(l)?;
     if copy::total(pieces.as_slice())? > SSIZE_MAX {
         return Err(Errno::EINVAL);
     }
@@ -281,18 +283,26 @@ fn check(
         (Kind::Directory, Way::Read) => return Err(Errno::EISDIR),
         _ => {}
     }
-    let mut transfer = Transfer {
+    pieces.fall_short(l, |len| may_fall_short(sys, way, fd, kind, len));
+    Ok(Transfer {
         way,
         fd,
         kind,
         at,
         pieces,
         done: 0,
+    })
+}
+
+/// Whether less may be transferred than there is, or than there is room for.
+fn may_fall_short(sys: &Unix, way: Way, fd: i32, kind: Kind, len: u64) -> bool {
+    let is_stream = match kind {
+        // What is no longer is written as a whole, or not at all.
+        Kind::Fifo => way == Way::Read || len > PIPE_BUF as u64,
+        Kind::Socket => is_stream(sys, fd),
+        _ => false,
     };
-    if l.kernel.sched.meddles() && transfer.may_fall_short(sys) {
-        transfer.pieces.fall_short(l);
-    }
-    Ok(transfer)
+    is_stream && (way == Way::Read || is_nonblocking(sys, fd))
 }
 
 /// Whether the descriptor is open for this way.
@@ -331,17 +341,6 @@ pub(crate) fn socket_deadline(sys: &Unix, l: &CurLwp, fd: i32, want: Ready) -> O
 }
 
 impl Transfer {
-    /// Whether less may be transferred than there is, or than there is room for.
-    fn may_fall_short(&self, sys: &Unix) -> bool {
-        let is_stream = match self.kind {
-            // What is no longer is written as a whole, or not at all.
-            Kind::Fifo => self.way == Way::Read || self.pieces.len() > PIPE_BUF,
-            Kind::Socket => is_stream(sys, self.fd),
-            _ => false,
-        };
-        is_stream && (self.way == Way::Read || is_nonblocking(sys, self.fd))
-    }
-
     /// Moves what can be moved without waiting. `None` if the LWP has to wait.
     fn attempt(&mut self, sys: &Unix, l: &CurLwp) -> Option<Result<(), Ended>> {
         if self.reads_in_background(sys) {

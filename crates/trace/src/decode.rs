@@ -29,10 +29,10 @@ pub struct Call {
 impl Call {
     /// Makes one of RAX, the argument registers and the stack pointer.
     pub fn new(memory: &dyn Memory, number: u64, regs: [u64; IN_REGISTERS], stack: u64) -> Self {
-        let number = number_of(number);
+        let number = nr::of_word(number);
         let indirect = [nr::SYS_SYSCALL, nr::SYS___SYSCALL].contains(&number);
         let (number, in_registers) = if indirect {
-            (number_of(regs[0]), &regs[1..])
+            (nr::of_word(regs[0]), &regs[1..])
         } else {
             (number, &regs[..])
         };
@@ -57,10 +57,6 @@ impl Call {
     fn int(&self, at: usize) -> i32 {
         int(self.args[at])
     }
-}
-
-fn number_of(word: u64) -> u16 {
-    u16::try_from(word % u64::from(nr::SYS_NSYSENT)).unwrap_or(0)
 }
 
 fn on_stack(memory: &dyn Memory, stack: u64, at: usize) -> u64 {

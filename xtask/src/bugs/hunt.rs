@@ -147,17 +147,16 @@ impl<'a> Hunter<'a> {
             decisions: number(&caught["decisions"]),
             preemptions: number(&caught["preemptions"]),
         };
-        match () {
-            () if caught["seed"].is_null() => Err(format!(
-                "{}: fails without a seed, or never: {told}",
-                bug.name
-            )),
-            () if caught["is_flaky"] != false => Err(format!("{}: no replay: {told}", bug.name)),
-            () if found.preemptions > PREEMPTIONS => {
-                Err(format!("{}: too many preemptions: {told}", bug.name))
-            }
-            () => Ok(found),
-        }
+        let wrong = if caught["seed"].is_null() {
+            "fails without a seed, or never"
+        } else if caught["is_flaky"] != false {
+            "no replay"
+        } else if found.preemptions > PREEMPTIONS {
+            "too many preemptions"
+        } else {
+            return Ok(found);
+        };
+        Err(format!("{}: {wrong}: {told}", bug.name))
     }
 
     /// That a twin never fails.

@@ -72,7 +72,7 @@ pub(crate) fn run(
 fn once(how: &[&str], options: &Hunt) -> Result<Duration, Failure> {
     let myself = std::env::current_exe().map_err(Failure::Myself)?;
     let mut command = Command::new(myself);
-    command.args(how).args(&options.words);
+    command.args(how).args(&options.called.words);
     command.stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();

@@ -17,7 +17,7 @@ use lwp_abi::signal::Signo;
 use lwp_chaos::schedule::{Decision, Schedule};
 use lwp_chaos::shrink::shrink;
 use lwp_chaos::strategy::Plan;
-use lwp_chaos::{Seed, Source, Time};
+use lwp_chaos::{Seed, Source};
 use lwp_kernel::machine::{Forked, Vcpus};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, SeekFrom, fcntl_setfl, ftruncate, memfd_create, seek};
@@ -29,7 +29,6 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -153,34 +152,32 @@ pub(crate) fn serve(options: &Hunt) -> Result<Infallible, Failure> {
     let output = memory("lwp output")?;
     // Each of several processes that write to it does so at its end.
     fcntl_setfl(&output, OFlags::APPEND).map_err(failed)?;
-    let time = options.time();
+    let direction = Direction {
+        seed: Seed(0),
+        plan: Plan::Fair,
+        perturb: options.how.perturb,
+        time: options.time(),
+        source: Source::Seed,
+        record: None,
+        expects: None,
+        hunted: Some(Arc::clone(&report)),
+    };
     let wanted = Wanted {
         program: Program {
-            words: options.words.clone(),
+            called: options.called.clone(),
             quiet: true,
-            env: options.env.clone(),
             ..Program::default()
         },
-        direction: Some(Direction {
-            seed: Seed(0),
-            plan: Plan::Fair,
-            perturb: options.how.perturb,
-            time,
-            source: Source::Seed,
-            record: None,
-            expects: None,
-            hunted: Some(Arc::clone(&report)),
-        }),
+        direction: Some(direction.clone()),
         ..Wanted::default()
     };
     let prepared = Prepared::new(&wanted)?;
     let mut server = Server {
         prepared: Some(prepared),
         options,
-        time,
+        direction,
         report,
         output,
-        pattern: options.pattern.clone(),
     };
     for line in asked.lines() {
         let line = line.map_err(Failure::Hunt)?;
@@ -222,10 +219,9 @@ struct Server<'a> {
     /// In a fork it is used up.
     prepared: Option<Prepared>,
     options: &'a Hunt,
-    time: Time,
+    direction: Direction,
     report: Arc<File>,
     output: Arc<File>,
-    pattern: Option<String>,
 }
 
 impl Server<'_> {
@@ -287,23 +283,10 @@ impl Server<'_> {
         let schedule = Schedule {
             seed: Seed(seed),
             plan,
-            perturb: self.options.how.perturb,
-            time: self.time,
             hash: Some(ran.report.hash),
             hang: matches!(ran.end, End::Hang(_)).then_some(ran.report.points),
-            env: self
-                .options
-                .env
-                .iter()
-                .map(|variable| variable.whole().to_vec())
-                .collect(),
-            program: self
-                .options
-                .words
-                .iter()
-                .map(|word| word.as_bytes().to_vec())
-                .collect(),
             decisions: left.clone(),
+            ..self.direction.schedule(&self.options.called)
         };
         let is_flaky = ran.end != first.end;
         if is_flaky {
@@ -362,7 +345,7 @@ impl Server<'_> {
             By::Seed(seed, plan) => (*seed, *plan, Source::Seed),
             By::List(seed, plan, list) => (*seed, *plan, Source::List(list.to_vec())),
         };
-        let end = self.options.timeout();
+        let end = self.options.timeout;
         prepared.go(seed, |chaos| {
             chaos.chaos.begin(Seed(seed), plan, source);
             chaos.machine.end_at(end);
@@ -375,7 +358,7 @@ impl Server<'_> {
     /// The server's side: what became of the run.
     fn wait(&self, pid: i32) -> Result<Ran, Failure> {
         let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
-        let is_over = await_end(pid, self.options.timeout()).map_err(failed)?;
+        let is_over = await_end(pid, self.options.timeout).map_err(failed)?;
         if !is_over {
             kill_process(pid, Signal::KILL).map_err(failed)?;
         }
@@ -407,7 +390,7 @@ impl Server<'_> {
     }
 
     fn has_pattern(&self) -> bool {
-        self.pattern.as_ref().is_some_and(|pattern| {
+        self.options.pattern.as_ref().is_some_and(|pattern| {
             let output = contents(&self.output, 0);
             let mut places = output.windows(pattern.len().max(1));
             places.any(|place| place == pattern.as_bytes())

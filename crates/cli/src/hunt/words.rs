@@ -1,5 +1,6 @@
 //! Decisions in words: which LWP was held where, and who ran instead.
 
+use crate::snapshot::called;
 use core::fmt::Write;
 use lwp_abi::nr;
 use lwp_chaos::Chaos;
@@ -20,15 +21,6 @@ struct Known {
     calls: u64,
 }
 
-impl Known {
-    fn called(&self) -> String {
-        match self.name.as_str() {
-            "" => format!("LWP {}", self.lid),
-            name => format!("LWP {} ({name})", self.lid),
-        }
-    }
-}
-
 /// Follows a run, to tell of its decisions.
 pub(crate) struct Narrator {
     chaos: Arc<Chaos>,
@@ -40,7 +32,7 @@ struct St {
     /// By order of birth.
     lwps: Vec<Known>,
     births: BTreeMap<i32, usize>,
-    told: usize,
+    /// A line for each decision so far.
     story: Vec<String>,
 }
 
@@ -57,8 +49,7 @@ impl Narrator {
     pub(crate) fn event(&self, event: &Event) {
         let st = &mut *self.st.lock().unwrap_or_else(PoisonError::into_inner);
         // What was decided since the last event is told of LWPs as they were then.
-        for decision in self.chaos.decisions().into_iter().skip(st.told) {
-            st.told += 1;
+        for decision in self.chaos.decisions_from(st.story.len()) {
             let text = st.tell(&decision, &self.chaos);
             st.story.push(text);
         }
@@ -91,9 +82,7 @@ impl St {
         };
         match event.what {
             What::Enter { number, .. } => {
-                known.call = u16::try_from(number % u64::from(nr::SYS_NSYSENT))
-                    .ok()
-                    .and_then(nr::name);
+                known.call = nr::name(nr::of_word(number));
                 known.is_in_call = true;
                 known.calls += 1;
             }
@@ -106,19 +95,20 @@ impl St {
         }
     }
 
+    fn known(&self, birth: u64) -> Option<&Known> {
+        self.lwps.get(usize::try_from(birth).ok()?)
+    }
+
     fn called(&self, birth: u64) -> String {
-        let known = usize::try_from(birth)
-            .ok()
-            .and_then(|birth| self.lwps.get(birth));
-        known.map_or_else(|| format!("LWP number {birth}"), Known::called)
+        match self.known(birth) {
+            Some(known) => called(known.lid, &known.name),
+            None => format!("LWP number {birth}"),
+        }
     }
 
     /// Where an LWP is.
     fn place(&self, birth: u64) -> String {
-        let known = usize::try_from(birth)
-            .ok()
-            .and_then(|birth| self.lwps.get(birth));
-        let Some(known) = known else {
+        let Some(known) = self.known(birth) else {
             return String::new();
         };
         match (known.call, known.is_in_call) {

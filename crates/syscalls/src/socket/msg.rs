@@ -348,13 +348,11 @@ impl Send {
 
     /// Cuts it short, if that is allowed and the policy wants it.
     fn fall_short(&mut self, sys: &Unix, l: &CurLwp) {
-        if l.kernel.sched.meddles()
-            && self.control.is_empty()
-            && is_stream(sys, self.fd)
-            && is_impatient(sys, self.fd, self.flags)
-        {
-            self.pieces.fall_short(l);
-        }
+        self.pieces.fall_short(l, |_| {
+            self.control.is_empty()
+                && is_stream(sys, self.fd)
+                && is_impatient(sys, self.fd, self.flags)
+        });
     }
 
     /// Sends what can be sent without waiting. `None` if the LWP has to wait.
@@ -527,13 +525,9 @@ impl Recv {
     /// Cuts it short, if that is allowed and the policy wants it.
     fn fall_short(&mut self, sys: &Unix, l: &CurLwp) {
         let is_whole = MsgFlags::WAITALL | MsgFlags::PEEK | MsgFlags::OOB;
-        if l.kernel.sched.meddles()
-            && !self.wants_control
-            && !self.flags.intersects(is_whole)
-            && is_stream(sys, self.fd)
-        {
-            self.pieces.fall_short(l);
-        }
+        self.pieces.fall_short(l, |_| {
+            !self.wants_control && !self.flags.intersects(is_whole) && is_stream(sys, self.fd)
+        });
     }
 
     fn wants_all(&self, sys: &Unix) -> bool {
