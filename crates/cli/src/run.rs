@@ -209,12 +209,13 @@ impl Runner {
             of_seed: direction.map(|direction| direction.seed.0),
             of_runner,
         };
-        let pid = options.pid();
+        let host = Arc::new(LinuxHost::default());
+        let pid = options.pid(&*host);
         let tracing = wanted.tracing.as_ref();
         let tracer = tracing
             .map(|tracing| trace::start(tracing, &machine, &mut options.of_runner, pid))
             .transpose()?;
-        let sys = Arc::new(Unix::new(Arc::new(LinuxHost::default()), options));
+        let sys = Arc::new(Unix::new(host, options));
         let config = Config {
             maxlwp: program.maxlwp.unwrap_or(Config::default().maxlwp),
             superuser: rustix::process::geteuid().is_root(),

@@ -760,6 +760,18 @@ impl Host for LinuxHost {
         Ok(rusage)
     }
 
+    fn getpgid(&self, pid: i32) -> HostResult<i32> {
+        // SAFETY: no pointers.
+        let group = unsafe { call("getpgid", libc::SYS_getpgid, [pid.into()]) }?;
+        Ok(i32::try_from(group).unwrap_or(0))
+    }
+
+    fn getsid(&self, pid: i32) -> HostResult<i32> {
+        // SAFETY: no pointers.
+        let session = unsafe { call("getsid", libc::SYS_getsid, [pid.into()]) }?;
+        Ok(i32::try_from(session).unwrap_or(0))
+    }
+
     fn kill(&self, pid: i32, host_signo: i32) -> HostResult<()> {
         // SAFETY: no pointers.
         unsafe { call("kill", libc::SYS_kill, [pid.into(), host_signo.into()]) }?;

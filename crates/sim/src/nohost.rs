@@ -78,6 +78,8 @@ impl Host for NoHost {
         fn wait4(&self, i32, i32) -> Option<Waited>;
         fn waitid(&self, WaitFor, i32) -> (ChildInfo, Rusage);
         fn getrusage(&self, i32) -> Rusage;
+        fn getpgid(&self, i32) -> i32;
+        fn getsid(&self, i32) -> i32;
         fn kill(&self, i32, i32) -> ();
         fn msync(&self, Range<u64>, i32) -> ();
         fn mincore(&self, Range<u64>, &mut [u8]) -> ();

@@ -17,7 +17,6 @@ use lwp_kernel::lwp::SyncObj;
 use lwp_kernel::sleepq::{Catch, SleepEnd};
 use lwp_kernel::{CurLwp, Ended};
 use rustix::io::Errno as Linux;
-use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
 
 /// The signal has been sent, and arrives as any signal from outside. After this time it is sent again.
@@ -26,7 +25,10 @@ const ARRIVAL: Duration = Duration::from_secs(1);
 /// Whether the process is in the background of `fd`, its controlling terminal.
 pub(crate) fn is_background(sys: &Unix, fd: i32) -> bool {
     let foreground = sys.host.fd(fd).map(tcgetpgrp);
-    foreground.is_ok_and(|group| group.is_ok_and(|group| group != getpgrp()))
+    let own = sys.host.getpgid(0);
+    foreground.is_ok_and(|group| {
+        group.is_ok_and(|group| own.is_ok_and(|own| own != group.as_raw_nonzero().get()))
+    })
 }
 
 /// `sigismasked`: whether the signal means nothing to the LWP.

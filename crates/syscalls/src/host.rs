@@ -247,6 +247,12 @@ pub trait Host: Send + Sync + 'static {
     /// getrusage(2): 0 for the process, -1 for its children.
     fn getrusage(&self, who: i32) -> HostResult<Rusage>;
 
+    /// getpgid(2); 0: the group is of another pid namespace. (`rustix` takes such a 0 for a `Pid`.)
+    fn getpgid(&self, pid: i32) -> HostResult<i32>;
+
+    /// getsid(2), in the same way.
+    fn getsid(&self, pid: i32) -> HostResult<i32>;
+
     /// kill(2) with the host's signal number.
     fn kill(&self, pid: i32, host_signo: i32) -> HostResult<()>;
 

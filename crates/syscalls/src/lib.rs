@@ -45,7 +45,7 @@ mod vfs;
 use crate::args::Args;
 use crate::files::Files;
 use crate::host::Host;
-use crate::pids::Pids;
+use crate::pids::{Pids, relatives};
 use crate::sys_resource::Limits;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lwp_abi::errno::Errno;
@@ -70,8 +70,8 @@ pub struct Options {
 
 impl Options {
     /// The id of the calling process, as its program knows it.
-    pub fn pid(&self) -> i32 {
-        Pids::new(self.of_seed, &self.of_runner.pids).own()
+    pub fn pid(&self, host: &dyn Host) -> i32 {
+        Pids::new(host, self.of_seed, &self.of_runner.pids).own()
     }
 }
 
@@ -118,7 +118,7 @@ pub struct Unix {
 impl Unix {
     /// A personality for a process that has no program yet; see [`Unix::set_image`].
     pub fn new(host: Arc<dyn Host>, options: Options) -> Self {
-        let pids = Pids::new(options.of_seed, &options.of_runner.pids);
+        let pids = Pids::new(&*host, options.of_seed, &options.of_runner.pids);
         Self {
             limits: Limits::new(host.first_own_fd()),
             host,
@@ -135,7 +135,7 @@ impl Unix {
 
     /// Has process ids by `seed` begin now, in the calling process, whatever they were before. Returns its own.
     pub fn begin(&self, seed: u64) -> i32 {
-        self.pids.begin(seed)
+        self.pids.begin(seed, relatives(&*self.host))
     }
 
     /// How many descriptors the guest has open.

@@ -13,9 +13,11 @@
 //! # Locks
 //! `table`: nothing else is locked under it.
 
+use crate::host::Host;
 use core::sync::atomic::{AtomicBool, Ordering};
 use lwp_abi::errno::Errno;
 use lwp_kernel::machine::Forked;
+use lwp_kernel::sched::{GOLDEN, mix};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Numbers that are drawn: beyond a system's first processes, up to NetBSD's `PID_MAX`.
@@ -53,41 +55,21 @@ struct Known {
 
 impl Pids {
     /// Numbers for the process that `before`, from [`Pids::record`], tells of, or for a first one.
-    pub(crate) fn new(seed: Option<u64>, before: &[i32]) -> Self {
+    pub(crate) fn new(host: &dyn Host, seed: Option<u64>, before: &[i32]) -> Self {
         let pids = Self::default();
-        let Some(seed) = seed else {
-            return pids;
-        };
-        match Table::decode(seed, before) {
-            Some(table) => *pids.lock() = table,
-            None => drop(pids.begin(seed)),
+        if let Some(seed) = seed {
+            let table = Table::decode(seed, before);
+            pids.install(table.unwrap_or_else(|| Table::first(seed, relatives(host))));
         }
-        pids.is_used.store(true, Ordering::Relaxed);
         pids
     }
 
     /// Numbers by `seed` for the calling process, as the first of all; returns its own.
-    pub(crate) fn begin(&self, seed: u64) -> i32 {
-        let raw =
-            |pid: Option<rustix::process::Pid>| pid.map_or(0, |pid| pid.as_raw_nonzero().get());
-        let mut table = Table {
-            seed,
-            ..Table::default()
-        };
-        let relatives = [
-            Some(rustix::process::getpid()),
-            rustix::process::getppid(),
-            Some(rustix::process::getpgrp()),
-            rustix::process::getsid(None).ok(),
-        ];
-        for (role, host) in (0..).zip(relatives.map(raw)) {
-            // Init is itself.
-            if host > 1 && table.of_host(host).is_none() {
-                let guest = table.draw(ROOT, role);
-                table.know(host, guest);
-            }
-        }
-        table.own = table.known.first().map_or(0, |own| own.guest);
+    pub(crate) fn begin(&self, seed: u64, relatives: [i32; 4]) -> i32 {
+        self.install(Table::first(seed, relatives))
+    }
+
+    fn install(&self, table: Table) -> i32 {
         let own = table.own;
         *self.lock() = table;
         self.is_used.store(true, Ordering::Relaxed);
@@ -105,8 +87,7 @@ impl Pids {
 
     /// The calling process's own number.
     pub(crate) fn own(&self) -> i32 {
-        let host = || rustix::process::getpid().as_raw_nonzero().get();
-        self.used().map_or_else(host, |table| table.own)
+        self.used().map_or_else(host_pid, |table| table.own)
     }
 
     /// The guest's number for a process, or, negative, for a group of the host's.
@@ -178,11 +159,39 @@ impl Pids {
     }
 }
 
+/// The host's numbers of the calling process, its parent, its group and its session; 0 for those out of its sight.
+pub(crate) fn relatives(host: &dyn Host) -> [i32; 4] {
+    let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    let group = host.getpgid(0).unwrap_or(0);
+    [host_pid(), parent, group, host.getsid(0).unwrap_or(0)]
+}
+
+fn host_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
 impl Table {
+    /// The table of a first process with these [`relatives`].
+    fn first(seed: u64, relatives: [i32; 4]) -> Self {
+        let mut table = Self {
+            seed,
+            ..Self::default()
+        };
+        for (role, host) in (0..).zip(relatives) {
+            // Init is itself.
+            if host > 1 && table.of_host(host).is_none() {
+                let guest = table.draw(ROOT, role);
+                table.know(host, guest);
+            }
+        }
+        table.own = table.name_of(relatives[0]);
+        table
+    }
+
     /// A number that nobody has, by the seed and two more.
     fn draw(&self, parent: i32, nth: i32) -> i32 {
         let both = u64::from(parent.cast_unsigned()) << 32 | u64::from(nth.cast_unsigned());
-        let first = mix(self.seed ^ mix(both)) % COUNT;
+        let first = spread(self.seed ^ spread(both)) % COUNT;
         let numbers = (0..COUNT).map(|more| FIRST + (first + more) % COUNT);
         numbers
             .filter_map(|number| i32::try_from(number).ok())
@@ -247,12 +256,9 @@ impl Table {
     }
 }
 
-/// Spreads a number over 64 bits (splitmix64).
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+/// SplitMix64's number after this one.
+fn spread(number: u64) -> u64 {
+    mix(number.wrapping_add(GOLDEN))
 }
 
 #[cfg(test)]
@@ -261,13 +267,24 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn host_pid() -> i32 {
-        rustix::process::getpid().as_raw_nonzero().get()
+    /// The numbers of a first process, by this seed.
+    fn first(seed: u64) -> Pids {
+        let pids = Pids::default();
+        pids.begin(seed, [host_pid(), 1, 0, 0]);
+        pids
+    }
+
+    /// Those of one that knows what another did.
+    fn next(pids: &Pids) -> Pids {
+        let next = Pids::default();
+        let seed = pids.lock().seed;
+        next.install(Table::decode(seed, &pids.record()).unwrap());
+        next
     }
 
     #[test]
     fn without_a_seed_all_numbers_are_the_host_s() {
-        let pids = Pids::new(None, &[]);
+        let pids = Pids::default();
         assert_eq!(pids.own(), host_pid());
         assert_eq!((pids.reserve(), pids.record()), (None, Vec::new()));
         for number in [i32::MIN, -7, -1, 0, 1, 7, i32::MAX] {
@@ -279,9 +296,9 @@ mod tests {
 
     #[test]
     fn a_seed_says_what_the_process_is_called() {
-        let pids = Pids::new(Some(3), &[]);
-        assert_eq!(pids.own(), Pids::new(Some(3), &[]).own());
-        assert_ne!(pids.own(), Pids::new(Some(4), &[]).own());
+        let pids = first(3);
+        assert_eq!(pids.own(), first(3).own());
+        assert_ne!(pids.own(), first(4).own());
         assert_eq!(pids.to_guest(host_pid()), pids.own());
         assert_eq!(pids.to_guest(-host_pid()), -pids.own());
         assert_eq!(pids.to_host(-pids.own()), Ok(-host_pid()));
@@ -294,11 +311,11 @@ mod tests {
 
     /// The numbers of the first children of a process, and of their first children.
     fn family(seed: u64, first_host: i32) -> Vec<i32> {
-        let pids = Pids::new(Some(seed), &[]);
+        let pids = first(seed);
         let mut family = vec![pids.own()];
         for host in (first_host..).step_by(2).take(20) {
             let reserved = pids.reserve();
-            let child = Pids::new(Some(seed), &pids.record());
+            let child = next(&pids);
             let number = reserved.unwrap();
             assert_eq!(
                 pids.born(Forked::Parent(host), reserved),
@@ -333,7 +350,7 @@ mod tests {
 
     #[test]
     fn whoever_is_gone_is_not_found_and_a_host_number_may_come_again() {
-        let pids = Pids::new(Some(1), &[]);
+        let pids = first(1);
         let born = |host| {
             let number = pids.reserve();
             assert!(pids.to_host(number.unwrap()).is_err(), "not yet");
@@ -357,18 +374,29 @@ mod tests {
 
     #[test]
     fn a_stranger_does_not_get_a_relative_s_number() {
-        let pids = Pids::new(Some(1), &[]);
+        let pids = first(1);
         let number = pids.to_guest(pids.own());
         assert!(number != pids.own() && pids.to_host(number) == Ok(pids.own()));
         assert_eq!(pids.to_guest(1_999_999), 1_999_999);
     }
 
+    /// As in a container, which has its init in a group and session of its host's.
+    #[test]
+    fn who_is_out_of_sight_is_nobody_and_init_is_itself() {
+        let pids = Pids::default();
+        assert_eq!(pids.begin(1, [1, 0, 0, 0]), 1);
+        assert_eq!([0, 1].map(|number| pids.to_guest(number)), [0, 1]);
+        let own = pids.begin(1, [7, 1, 0, 9]);
+        assert_eq!([7, 1, 0].map(|number| pids.to_guest(number)), [own, 1, 0]);
+        assert_ne!(pids.to_guest(9), 9);
+    }
+
     #[test]
     fn the_next_image_knows_everybody() {
-        let pids = Pids::new(Some(1), &[]);
+        let pids = first(1);
         let child = pids.reserve();
         pids.born(Forked::Parent(2_000_000), child);
-        let next = Pids::new(Some(1), &pids.record());
+        let next = next(&pids);
         assert_eq!(*next.lock(), *pids.lock());
         assert_eq!(next.own(), pids.own());
         assert_eq!(next.to_host(child.unwrap()), Ok(2_000_000));

@@ -160,9 +160,9 @@ pub(crate) fn sys_kill(sys: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
 }
 
 /// `getpgrp(2)`.
-#[expect(clippy::unnecessary_wraps, reason = "the shape the table wants")]
 pub(crate) fn sys_getpgrp(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
-    Ok(ret_pid(sys, host::getpgrp()))
+    let group = sys.host.getpgid(0).map_err(from_host)?;
+    Ok(ret_pid(sys, group))
 }
 
 /// `getpgid(2)`.
@@ -170,7 +170,8 @@ pub(crate) fn sys_getpgrp(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
 /// # Errors
 /// ESRCH.
 pub(crate) fn sys_getpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
-    let group = host::getpgid(pid_arg(sys, a.int(0))?).map_err(from_rustix)?;
+    let pid = host::Pid::as_raw(pid_arg(sys, a.int(0))?);
+    let group = sys.host.getpgid(pid).map_err(from_host)?;
     Ok(ret_pid(sys, group))
 }
 
@@ -179,7 +180,8 @@ pub(crate) fn sys_getpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
 /// # Errors
 /// ESRCH.
 pub(crate) fn sys_getsid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
-    let session = host::getsid(pid_arg(sys, a.int(0))?).map_err(from_rustix)?;
+    let pid = host::Pid::as_raw(pid_arg(sys, a.int(0))?);
+    let session = sys.host.getsid(pid).map_err(from_host)?;
     Ok(ret_pid(sys, session))
 }
 
@@ -205,7 +207,7 @@ pub(crate) fn sys_setpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
 /// EPERM: the caller leads a group.
 pub(crate) fn sys_setsid(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
     let session = host::setsid().map_err(from_rustix)?;
-    Ok(ret_pid(sys, session))
+    Ok(ret_pid(sys, session.as_raw_nonzero().get()))
 }
 
 /// A pid argument: 0, as `None`, is the caller.
@@ -216,7 +218,7 @@ fn pid_arg(sys: &Unix, pid: i32) -> Result<Option<host::Pid>, Errno> {
     Ok(host::Pid::from_raw(sys.pids.to_host(pid)?))
 }
 
-fn ret_pid(sys: &Unix, pid: host::Pid) -> Ret {
-    let pid = sys.pids.to_guest(pid.as_raw_nonzero().get());
+fn ret_pid(sys: &Unix, host: i32) -> Ret {
+    let pid = sys.pids.to_guest(host);
     Ret(u64::from(pid.unsigned_abs()), 0)
 }
