@@ -42,6 +42,11 @@ use tell::{Caught, Outcome, per_second};
 
 /// How many seeds a server is given at a time.
 const BATCH: u64 = 16;
+/// How many decisions a schedule may have left before a shorter one is looked for, among how many further finds, and for
+/// how long.
+const SHORT: usize = 3;
+const MORE: u32 = 4;
+const FOR_MORE: Duration = Duration::from_secs(10);
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_millis(100);
 /// Characters of the progress bar.
@@ -100,14 +105,7 @@ pub(crate) fn run(options: &Hunt, typed: &[OsString]) -> Result<(), Failure> {
     };
     if let Some(seed) = hunting.take_found() {
         let mut server = servers.into_iter().next().ok_or_else(confused)?;
-        let told = server.ask(&Ask::Shrink {
-            seed,
-            plan: hunting.plan.clone(),
-            usual: hunting.usual,
-        })?;
-        let Told::Shrunk(shrunk) = told else {
-            return Err(confused());
-        };
+        let (seed, shrunk) = hunting.shortest(&mut server, seed)?;
         outcome.found = Some(keep(options, seed, &shrunk)?);
     }
     say(options, &outcome)
@@ -268,12 +266,7 @@ impl Hunting {
             if count == 0 {
                 break;
             }
-            let told = server.ask(&Ask::Seeds {
-                first,
-                count,
-                plan: self.plan.clone(),
-                usual: self.usual,
-            })?;
+            let told = server.ask(&self.seeds(first, count))?;
             let Told::Seeds { ran, points, found } = told else {
                 return Err(confused());
             };
@@ -286,6 +279,49 @@ impl Hunting {
             }
         }
         Ok(false)
+    }
+
+    /// What is left of the schedule of `seed`, or of a later seed's with which the program fails in the same way, if that
+    /// is shorter. For the shortest part of one schedule may still be long: what it has too much of cannot be left out one
+    /// by one.
+    fn shortest(&self, server: &mut Server, seed: u64) -> Result<(u64, Shrunk), Failure> {
+        let mut best = (seed, self.shrink(server, seed)?);
+        let begun = Instant::now();
+        let mut next = seed.saturating_add(1);
+        let mut more = MORE;
+        while best.1.after > SHORT && more > 0 && begun.elapsed() < FOR_MORE {
+            let Told::Seeds { found, .. } = server.ask(&self.seeds(next, 1))? else {
+                return Err(confused());
+            };
+            next = next.saturating_add(1);
+            let Some(seed) = found else {
+                continue;
+            };
+            more -= 1;
+            let other = self.shrink(server, seed)?;
+            let badness = |one: &Shrunk| (one.is_flaky, one.after);
+            if other.ran.end == best.1.ran.end && badness(&other) < badness(&best.1) {
+                best = (seed, other);
+            }
+        }
+        Ok(best)
+    }
+
+    fn shrink(&self, server: &mut Server, seed: u64) -> Result<Shrunk, Failure> {
+        let (plan, usual) = (self.plan.clone(), self.usual);
+        match server.ask(&Ask::Shrink { seed, plan, usual })? {
+            Told::Shrunk(shrunk) => Ok(*shrunk),
+            _ => Err(confused()),
+        }
+    }
+
+    fn seeds(&self, first: u64, count: u64) -> Ask {
+        Ask::Seeds {
+            first,
+            count,
+            plan: self.plan.clone(),
+            usual: self.usual,
+        }
     }
 
     /// Shows progress on a terminal until `is_done`.
