@@ -133,7 +133,7 @@ fn child_has_one_lwp() -> Verdict {
 }
 
 fn pid_is_nobodys_lid() -> Verdict {
-    let tasks: [_; 8] = core::array::from_fn(|_| spawn(lwp::park));
+    let tasks: [_; 8] = core::array::from_fn(|_| spawn(lwp::rest));
     for _ in 0..50 {
         let child = process::spawn_child(|| 0)?;
         ensure!(tasks.iter().all(|task| task.lid.raw() != child));
@@ -175,7 +175,10 @@ fn parents_lids_are_unknown() -> Verdict {
 
 fn token_is_not_inherited() -> Verdict {
     lwp::unpark(lwp::me())?;
-    ensure_eq!(in_child(|| i32::from(scene::has_token()))?.code(), Some(0));
+    ensure_eq!(
+        in_child(|| i32::from(scene::lacks_token()))?.code(),
+        Some(1)
+    );
     ensure!(scene::has_token());
     Ok(())
 }
@@ -325,7 +328,7 @@ fn again(what: &str) -> i32 {
                 .join()
                 .is_ok_and(|lid| lid.raw() == process::pid());
             // One has the pid; all are there at once.
-            let others = [(); 3].map(|()| spawn(lwp::park).lid);
+            let others = [(); 3].map(|()| spawn(lwp::rest).lid);
             bits(&[own, next, !others.contains(&lwp::me())])
         }
         "dispositions" => {
@@ -387,7 +390,7 @@ fn exec_keeps_the_mask() -> Verdict {
 fn exec_keeps_the_lid() -> Verdict {
     let status = in_child(|| {
         spawn(|| exec_again(c"lid"));
-        let _ = lwp::park();
+        let _ = lwp::rest();
         72
     })?;
     ensure_eq!(status.code(), Some(0b111));
@@ -413,7 +416,7 @@ fn exec_ends_the_others() -> Verdict {
         let suspended = scene::parked()?;
         lwp::suspend(suspended.lid)?;
         scene::parked()?;
-        How::new().detached().spawn(lwp::park)?;
+        How::new().detached().spawn(lwp::rest)?;
         Ok(())
     })
 }
@@ -621,7 +624,7 @@ fn nobody_to_wait_for() -> Verdict {
 
 fn without_waiting() -> Verdict {
     let child = process::spawn_child(|| {
-        let _ = lwp::park();
+        let _ = lwp::rest();
         0
     })?;
     ensure_eq!(process::wait4(child, process::WNOHANG)?.0.raw(), 0);

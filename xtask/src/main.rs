@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod runner;
 mod rust;
+mod seeds;
 mod serve;
 mod setup;
 mod terminal;
@@ -88,6 +89,11 @@ const SUITES: &[Suite] = &[
         name: "conform",
         about: "lwp conform with 1, 2 and 8 vcpus",
         run: conform::suite,
+    },
+    Suite {
+        name: "seeds",
+        about: "statements under schedules from seeds, with every perturbation",
+        run: seeds::suite,
     },
     Suite {
         name: "headers",
@@ -177,6 +183,12 @@ enum Task {
     Http(http::Options),
     /// Counts how often each planted concurrency bug shows by itself, and that no correct twin of one fails.
     Bugs(bugs::Options),
+    /// Shows each statement that programs rely on, or that is clear from NetBSD's sources, under many seeds.
+    Seeds {
+        /// How many for each.
+        #[arg(default_value_t = 1000)]
+        seeds: u32,
+    },
     /// Makes random calls from 64 LWPs on 2 vcpus: none may crash, hang, or leave anything behind.
     Barrage {
         /// How many calls.
@@ -224,6 +236,7 @@ fn perform(task: Task) -> Result<ExitCode, String> {
         }
         Task::Http(options) => http::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
         Task::Bugs(options) => bugs::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
+        Task::Seeds { seeds } => many_seeds(seeds),
         Task::TimelinePicture => timeline::picture(&Project::open()?).map(|()| ExitCode::SUCCESS),
         Task::Barrage { calls, seed } => long_barrage(calls, seed),
     }
@@ -238,6 +251,14 @@ fn test(only: &[String]) -> Result<ExitCode, String> {
             (suite.run)(&project, &mut report);
         }
     }
+    Ok(report.finish())
+}
+
+fn many_seeds(seeds: u32) -> Result<ExitCode, String> {
+    let project = Project::open()?;
+    let mut report = Report::default();
+    report.begin("seeds", "statements under schedules from seeds");
+    seeds::each(&project, &mut report, seeds);
     Ok(report.finish())
 }
 

@@ -55,7 +55,8 @@ impl Report {
         }
     }
 
-    fn say(&mut self, name: &dyn Display, outcome: Result<(), String>, took: Duration) {
+    /// Counts the outcome of a check that was made elsewhere.
+    pub(crate) fn say(&mut self, name: &dyn Display, outcome: Result<(), String>, took: Duration) {
         let Self { suite, .. } = *self;
         match outcome {
             Ok(()) => {

@@ -39,6 +39,13 @@ pub enum Note {
     Deviates(&'static str),
     /// It is not there, for this reason.
     NotYet(&'static str),
+    /// A perturbation that NetBSD permits (`lwp run --perturb`) makes less of it.
+    Relaxed {
+        /// The perturbation.
+        by: &'static str,
+        /// What is left.
+        to: &'static str,
+    },
 }
 
 /// One thing that shows a statement.
@@ -120,7 +127,10 @@ fn parse(row: &'static str) -> Option<Statement> {
     let note = match columns.next()?.split_once(": ") {
         Some(("DEVIATES", why)) => Note::Deviates(why),
         Some(("NOT YET", why)) => Note::NotYet(why),
-        Some(_) => return None,
+        Some((note, to)) => Note::Relaxed {
+            by: note.strip_prefix("RELAXED ")?,
+            to,
+        },
         None => Note::None,
     };
     let text = columns.next()?;

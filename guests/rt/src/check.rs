@@ -6,7 +6,8 @@
 //! any failed.
 //!
 //! Arguments: names of checks (or beginnings of names) to run; `--inline` runs them in the program
-//! itself, for kernels that cannot fork yet; `--list` names them.
+//! itself, for kernels that cannot fork yet; `--list` names them; `--relaxed=park` and
+//! `--relaxed=transfer` say what the kernel does on purpose (see [`By`]).
 
 use crate::fmt::Text;
 use crate::process::{self, Status};
@@ -14,6 +15,7 @@ use crate::start::Args;
 use crate::sync::NeverCame;
 use crate::{complain, say, sig};
 use core::fmt;
+use core::sync::atomic::{AtomicU8, Ordering};
 use lwp_abi::Errno;
 use lwp_abi::signal::{SigSet, Signo};
 
@@ -116,6 +118,27 @@ macro_rules! skip {
     };
 }
 
+/// What a kernel may do, but does not do unless it is asked to (`lwp run --perturb`). A check that would fail then looks for
+/// less if it is said to be so.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    /// Parks come back with EALREADY and nobody has woken the caller.
+    Park = 1,
+    /// Reads and writes move fewer bytes than they could.
+    Transfer = 2,
+}
+
+static RELAXED: AtomicU8 = AtomicU8::new(0);
+
+/// Whether checks are to look for what holds with this, too.
+pub fn is_relaxed(by: By) -> bool {
+    RELAXED.load(Ordering::Relaxed) & by as u8 != 0
+}
+
+fn relax(by: By) {
+    RELAXED.fetch_or(by as u8, Ordering::Relaxed);
+}
+
 /// Seconds until a check is over, one way or the other.
 const LIMIT: i64 = 20;
 /// Seconds until a program is over.
@@ -140,6 +163,8 @@ pub fn run(args: Args, groups: &[&[Check]]) -> i32 {
     for arg in args.rest() {
         match arg {
             "--inline" => inline = true,
+            "--relaxed=park" => relax(By::Park),
+            "--relaxed=transfer" => relax(By::Transfer),
             "--list" => {
                 for (name, _) in groups.iter().copied().flatten() {
                     say!("{name}");

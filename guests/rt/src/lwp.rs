@@ -1,5 +1,6 @@
 //! LWPs: the calls, and tasks that are closures on stacks of their own.
 
+use crate::check::{By, is_relaxed};
 use crate::process::low;
 use crate::vm::{self, Area};
 use crate::{SysResult, sys};
@@ -88,6 +89,41 @@ pub fn unpark_all(lids: &[LwpId]) -> SysResult {
 /// The call's own.
 pub fn park() -> SysResult {
     sys!(SYS_LWP_PARK60, 0, 0, 0_u64, 0, 0_u64, 0_u64)
+}
+
+/// `_lwp_park(2)`, as programs make it: again when a wake-up was there already, for that may have been meant for an
+/// earlier park. Nobody may wake the caller before it sleeps.
+///
+/// # Errors
+/// The call's own, but for EALREADY.
+pub fn rest() -> SysResult {
+    again(park)
+}
+
+/// Some form of `_lwp_park(2)`, made in the same way.
+///
+/// # Errors
+/// The call's own, but for EALREADY.
+pub fn again(mut park: impl FnMut() -> SysResult) -> SysResult {
+    loop {
+        match park() {
+            Err(Errno::EALREADY) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Some form of `_lwp_park(2)` that is to find no wake-up. Made again after EALREADY only if checks are
+/// [relaxed](crate::check::is_relaxed) by early parks.
+///
+/// # Errors
+/// The call's own.
+pub fn tokenless(mut park: impl FnMut() -> SysResult) -> SysResult {
+    if is_relaxed(By::Park) {
+        again(park)
+    } else {
+        park()
+    }
 }
 
 /// `_lwp_park(2)` with a time, and someone to wake first.

@@ -23,20 +23,17 @@ pub fn zombie() -> Result<Task<()>, Fail> {
 /// # Errors
 /// If it does not get there.
 pub fn parked() -> Result<Task<SysResult>, Fail> {
-    let task = spawn(lwp::park);
+    let task = spawn(lwp::rest);
     sysctl::until_parked(task.lid)?;
     Ok(task)
 }
 
-/// An LWP that parks twice; the results of both. It is in the first park.
+/// An LWP that parks, and parks again in the `second` way; the results of both. It is in the first park.
 ///
 /// # Errors
 /// If it does not get there.
-pub fn parked_twice() -> Result<Task<(SysResult, SysResult)>, Fail> {
-    let task = spawn(|| {
-        let first = lwp::park();
-        (first, peek())
-    });
+pub fn parked_twice(second: fn() -> SysResult) -> Result<Task<(SysResult, SysResult)>, Fail> {
+    let task = spawn(move || (lwp::rest(), second()));
     sysctl::until_parked(task.lid)?;
     Ok(task)
 }
@@ -53,9 +50,22 @@ pub fn peek() -> SysResult {
     })
 }
 
-/// Whether the caller has a token; it is gone then.
+/// The same where there is to be none; see [`lwp::tokenless`].
+///
+/// # Errors
+/// Always.
+pub fn peek_in_vain() -> SysResult {
+    lwp::tokenless(peek)
+}
+
+/// That the caller has a token; it is gone then.
 pub fn has_token() -> bool {
     peek() == Err(Errno::EALREADY)
+}
+
+/// That it has none.
+pub fn lacks_token() -> bool {
+    peek_in_vain() == Err(Errno::ETIMEDOUT)
 }
 
 /// An LWP that computes until `stop` is set, and counts in `count`.

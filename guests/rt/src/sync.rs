@@ -75,6 +75,14 @@ impl Word {
         until("a shared word", || self.get() >= value)
     }
 
+    /// Parks until it is `value` or more. Who changes it wakes the caller.
+    pub fn park(&self, value: u32) {
+        while self.get() < value {
+            // Whatever ended it, the word is looked at again.
+            let _ = lwp::park();
+        }
+    }
+
     /// Computes until it is `value` or more, without a system call in between.
     pub fn spin(&self, value: u32) {
         while self.get() < value {

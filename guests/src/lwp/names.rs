@@ -222,7 +222,7 @@ fn name_of_a_zombie() -> Verdict {
 
 fn name_of_another() -> Verdict {
     let task = spawn(|| {
-        let _ = lwp::park();
+        let _ = lwp::rest();
         own_name()
     });
     sysctl::until_parked(task.lid)?;
@@ -332,7 +332,7 @@ fn blocked_signal_is_nobody_elses() -> Verdict {
     let mask = SigSet::of(&[Signo::SIGUSR1]);
     sig::catch(Signo::SIGUSR1, note_lwp, SaFlags::empty())?;
     let task = How::new().mask(mask).spawn(|| {
-        let _ = lwp::park();
+        let _ = lwp::rest();
         sig::pending()
     })?;
     sysctl::until_parked(task.lid)?;
@@ -473,7 +473,7 @@ fn block_of_a_sleeper() -> Verdict {
         (parked, first, second)
     });
     let before = lwp::read_ctl(base);
-    ensure_eq!(lwp::park(), Ok(0));
+    ensure_eq!(lwp::rest(), Ok(0));
     let after = lwp::read_ctl(base);
     let (parked, first, second) = task.join()?;
     ensure!(parked);
@@ -562,7 +562,7 @@ fn records_of_nobody() -> Verdict {
 }
 
 fn detached_flag() -> Verdict {
-    let (joinable, detached) = (scene::parked()?, How::new().detached().spawn(lwp::park)?);
+    let (joinable, detached) = (scene::parked()?, How::new().detached().spawn(lwp::rest)?);
     let flag = |lid| sysctl::lwp(lid).map(|info| info.l_flag & L_DETACHED);
     ensure_eq!(flag(joinable.lid), Some(0));
     ensure_eq!(flag(detached.lid), Some(L_DETACHED));

@@ -83,7 +83,7 @@ fn wait_for_nobody() -> Verdict {
 }
 
 fn wait_for_a_detached_one() -> Verdict {
-    let task = How::new().detached().spawn(lwp::park)?;
+    let task = How::new().detached().spawn(lwp::rest)?;
     ensure_err!(lwp::wait(task.lid), EINVAL);
     Ok(())
 }
@@ -165,7 +165,7 @@ fn wait_alone() -> Verdict {
 }
 
 fn wait_for_any_when_all_are_detached() -> Verdict {
-    How::new().detached().spawn(lwp::park)?;
+    How::new().detached().spawn(lwp::rest)?;
     ensure_err!(lwp::wait_any(), ESRCH);
     Ok(())
 }
@@ -303,7 +303,7 @@ fn last_one_detaches_itself() -> Verdict {
     spawn(move || {
         let _ = sysctl::until_asleep(main, "lwpwait");
         let _ = lwp::detach(lwp::me());
-        lwp::park()
+        lwp::rest()
     });
     ensure_err!(lwp::wait_any(), ESRCH);
     Ok(())
@@ -369,7 +369,7 @@ fn detach_oneself() -> Verdict {
 }
 
 fn detach_a_detached_one() -> Verdict {
-    let task = How::new().detached().spawn(lwp::park)?;
+    let task = How::new().detached().spawn(lwp::rest)?;
     ensure_err!(lwp::detach(task.lid), EINVAL);
     Ok(())
 }

@@ -173,7 +173,7 @@ fn exit_of_a_crowd() -> Verdict {
         ensure_eq!(end_of(|| 3)?.code(), Some(3));
         let from_another = || {
             let _: lwp::Task<()> = spawn(|| process::exit(4));
-            let _ = lwp::park();
+            let _ = lwp::rest();
             5
         };
         ensure_eq!(end_of(from_another)?.code(), Some(4));
@@ -185,14 +185,14 @@ fn fatal_signals_to_a_crowd() -> Verdict {
     for signo in [Signo::SIGTERM, Signo::SIGKILL, Signo::SIGABRT] {
         let to_the_process = || {
             let _ = process::kill(process::pid(), signo.raw());
-            let _ = lwp::park();
+            let _ = lwp::rest();
             5
         };
         ensure_eq!(end_of(to_the_process)?.signal(), Some(signo.raw()));
         let to_one = || {
             let Ok(task) = scene::parked() else { return 6 };
             let _ = lwp::kill(task.lid, signo.raw());
-            let _ = lwp::park();
+            let _ = lwp::rest();
             5
         };
         ensure_eq!(end_of(to_one)?.signal(), Some(signo.raw()));
@@ -206,7 +206,7 @@ fn fault_in_a_crowd() -> Verdict {
             // SAFETY: nothing is mapped there, which is the point; the process dies of it.
             unsafe { vm::pointer::<u8>(vm::NOWHERE).write_volatile(1) };
         });
-        let _ = lwp::park();
+        let _ = lwp::rest();
         5
     };
     let status = end_of(fault)?;

@@ -49,7 +49,7 @@ fn one_lwp_takes_it() -> Verdict {
     sig::catch(USR1, note, SaFlags::empty())?;
     let tasks: [_; 4] = core::array::from_fn(|i| {
         let mask = if i == 2 { SigSet::EMPTY } else { ONLY_USR1 };
-        How::new().mask(mask).spawn(lwp::park)
+        How::new().mask(mask).spawn(lwp::rest)
     });
     sig::block(USR1)?;
     for task in tasks {
@@ -236,7 +236,7 @@ fn exit_from_anywhere() -> Verdict {
             }
             let task = spawn(|| process::exit(3));
             let _: lwp::Task<()> = task;
-            let _ = lwp::park();
+            let _ = lwp::rest();
             2
         })?;
         ensure_eq!(status.code(), Some(3));
@@ -253,7 +253,7 @@ fn fatal_signal_in_any_lwp() -> Verdict {
                 return 1;
             }
             spawn(move || lwp::kill(lwp::me(), signo.raw()));
-            let _ = lwp::park();
+            let _ = lwp::rest();
             2
         })?;
         ensure_eq!(status.signal(), Some(signo.raw()));

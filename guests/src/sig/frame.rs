@@ -498,7 +498,7 @@ fn alternate_stacks_are_per_lwp() -> Verdict {
     let body = || {
         sig::new_altstack(32 * 1024)?;
         let own = sig::altstack(None)?;
-        let _ = lwp::park();
+        let _ = lwp::rest();
         Ok::<_, Errno>(own.ss_sp)
     };
     let tasks = [spawn(body), spawn(body)];

@@ -333,7 +333,7 @@ fn eventfd_restarts() -> Verdict {
 fn wait6_restarts() -> Verdict {
     let scene = || {
         let child = process::spawn_child(|| {
-            let _ = lwp::park();
+            let _ = lwp::rest();
             0
         })?;
         let wait = move || {
@@ -447,6 +447,6 @@ fn clock_nanosleep_does_not() -> Verdict {
 }
 
 fn park_does_not() -> Verdict {
-    is_eintr(lwp::park)?;
-    is_eintr(|| lwp::park_for(&mut timespec(60 * SECOND)))
+    is_eintr(lwp::rest)?;
+    is_eintr(|| lwp::again(|| lwp::park_for(&mut timespec(60 * SECOND))))
 }

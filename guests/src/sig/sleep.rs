@@ -2,7 +2,7 @@
 
 use rt::abi::signal::{SaFlags, SigSet, Siginfo, Signo};
 use rt::abi::ucontext::Ucontext;
-use rt::check::{Check, Verdict};
+use rt::check::{By, Check, Verdict, is_relaxed};
 use rt::lwp::{self, spawn};
 use rt::process;
 use rt::sync::Word;
@@ -87,9 +87,20 @@ fn read_is_restarted() -> Verdict {
     let call = move || {
         let mut buf = [0; 4];
         let n = process::read(read, &mut buf);
-        if buf == *b"abc\0" { n } else { Ok(1000) }
+        let got = n.map_or(0, |n| usize::try_from(n).unwrap_or(0)).min(3);
+        let some = is_relaxed(By::Transfer) && b"abc".starts_with(&buf[..got]);
+        if some || buf == *b"abc\0" {
+            n
+        } else {
+            Ok(1000)
+        }
     };
-    ensure_eq!(restarted(call, || process::write(write, b"abc"))?, Ok(3));
+    let n = restarted(call, || process::write(write, b"abc"))?;
+    if is_relaxed(By::Transfer) {
+        ensure!(matches!(n, Ok(1..=3)), "{n:?}");
+    } else {
+        ensure_eq!(n, Ok(3));
+    }
     Ok(())
 }
 
@@ -131,7 +142,7 @@ fn nanosleep_tells_the_rest() -> Verdict {
 /// A child that lives until it is killed.
 fn patient_child() -> Result<i32, Errno> {
     process::spawn_child(|| {
-        let _ = lwp::park();
+        let _ = lwp::rest();
         0
     })
 }

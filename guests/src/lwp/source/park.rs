@@ -4,8 +4,8 @@ use super::{before, edge};
 use rt::abi::lwp::{LwpId, LwpState};
 use rt::abi::time::{CLOCK_MONOTONIC, TIMER_ABSTIME, Timespec};
 use rt::check::{Check, Verdict};
-use rt::lwp::{self, How, NOBODY, Task, park_for, park_until, spawn};
-use rt::scene::{has_token, parked};
+use rt::lwp::{self, How, NOBODY, Task, again, park_for, park_until, spawn, tokenless};
+use rt::scene::{has_token, lacks_token, parked};
 use rt::time::{self, MS, SECOND, now, timespec};
 use rt::{Errno, SysResult, ensure, ensure_eq, ensure_err, sys, sysctl, vm};
 
@@ -25,18 +25,18 @@ fn ealready_spends_the_cancellation() -> Verdict {
     ensure_err!(lwp::wakeup(lwp::me()), ENODEV);
     ensure_err!(lwp::park(), EALREADY);
     ensure_eq!(time::nanosleep(timespec(MS), None), Ok(0));
-    ensure!(!has_token());
+    ensure!(lacks_token());
     Ok(())
 }
 
 fn unpark_of_a_newborn() -> Verdict {
     let task = How::new()
         .suspended()
-        .spawn(|| (has_token(), has_token()))?;
+        .spawn(|| (has_token(), lacks_token()))?;
     sysctl::until_state(task.lid, LwpState::Suspended)?;
     ensure_eq!(lwp::unpark(task.lid), Ok(0));
     lwp::resume(task.lid)?;
-    ensure_eq!(task.join()?, (true, false));
+    ensure_eq!(task.join()?, (true, true));
     Ok(())
 }
 
@@ -74,10 +74,8 @@ fn absolute_beside_unknown_flags() -> Verdict {
     let want = timespec(now() + 20 * MS);
     let mut ts = want;
     let flags = TIMER_ABSTIME | 0x80;
-    ensure_err!(
-        park_until(CLOCK_MONOTONIC, flags, Some(&mut ts), LwpId::new(0)),
-        ETIMEDOUT
-    );
+    let mut park = || park_until(CLOCK_MONOTONIC, flags, Some(&mut ts), LwpId::new(0));
+    ensure_err!(tokenless(&mut park), ETIMEDOUT);
     ensure_eq!(ts, want);
     ensure!(now() >= time::nanos(want));
     Ok(())
@@ -87,16 +85,16 @@ fn time_that_is_cut_off() -> Verdict {
     let edge = edge()?;
     let whole = before(edge, timespec(MS));
     let park = |at| sys!(SYS_LWP_PARK60, CLOCK_MONOTONIC, 0, at, 0, 0, 0);
-    ensure_err!(park(whole), ETIMEDOUT);
+    ensure_err!(tokenless(|| park(whole)), ETIMEDOUT);
     ensure_err!(park(whole + 8), EFAULT);
-    ensure_err!(park_for(&mut timespec(MS)), ETIMEDOUT);
+    ensure_err!(tokenless(|| park_for(&mut timespec(MS))), ETIMEDOUT);
     Ok(())
 }
 
 fn count_of_32_bits() -> Verdict {
     let lids = [lwp::me(); 2];
     ensure_err!(sys!(SYS_LWP_UNPARK_ALL, &lids, 1_u64 << 32, 0), EINVAL);
-    ensure!(!has_token());
+    ensure!(lacks_token());
     ensure_eq!(sys!(SYS_LWP_UNPARK_ALL, &lids, (1_u64 << 32) + 1, 0), Ok(0));
     ensure!(has_token());
     ensure_err!(
@@ -127,7 +125,7 @@ fn long_list_that_is_cut_off() -> Verdict {
 
 fn long_list() -> Verdict {
     let tasks: [Task<SysResult>; MANY] =
-        core::array::from_fn(|_| spawn(|| park_for(&mut timespec(60 * SECOND))));
+        core::array::from_fn(|_| spawn(|| again(|| park_for(&mut timespec(60 * SECOND)))));
     for task in &tasks {
         sysctl::until_parked(task.lid)?;
     }

@@ -7,7 +7,7 @@ use rt::abi::ucontext::Ucontext;
 use rt::check::{Check, Verdict};
 use rt::lwp::{self, How, Task, spawn};
 use rt::process;
-use rt::scene::{self, has_token, pulse};
+use rt::scene::{self, has_token, lacks_token, pulse};
 use rt::sync::{NeverCame, Word, until};
 use rt::time::{self, MS, SECOND, timespec};
 use rt::{Errno, SysResult, ensure, ensure_eq, ensure_err, sig, sysctl};
@@ -50,30 +50,30 @@ fn release<T>(target: LwpId, suspender: &Task<T>) -> Result<(), NeverCame> {
     })
 }
 
-/// A suspender asleep in its call, since its target is in a long sleep; and the target.
-fn suspender() -> Result<(Task<Suspended>, Task<Slept>), rt::check::Fail> {
+/// A suspender asleep in its call, since its target is in a long sleep, which asks something `after` it; and the target.
+fn suspender(after: fn() -> bool) -> Result<(Task<Suspended>, Task<Slept>), rt::check::Fail> {
     let target = scene::sleeping()?;
     let task = spawn(move || {
         let result = lwp::suspend(target.lid);
-        (result, has_token())
+        (result, after())
     });
     sysctl::until_asleep(task.lid, "lwpwait")?;
     Ok((task, target))
 }
 
-/// The result of a suspend, and whether the caller had a token afterwards.
+/// The result of a suspend, and an answer afterwards.
 type Suspended = (SysResult, bool);
 /// The result of a sleep, and what was left.
 type Slept = (SysResult, rt::abi::time::Timespec);
 
 fn target_that_a_third_continues() -> Verdict {
-    let (task, target) = suspender()?;
+    let (task, target) = suspender(lacks_token)?;
     // Not by itself: a broadcast alone changes nothing.
     pulse()?;
     sysctl::until_asleep(task.lid, "lwpwait")?;
     lwp::resume(target.lid)?;
     pulse()?;
-    ensure_eq!(task.join()?, (Ok(0), false));
+    ensure_eq!(task.join()?, (Ok(0), true));
     ensure!(sysctl::is_in(target.lid, LwpState::Sleep));
     lwp::wakeup(target.lid)?;
     ensure_err!(target.join()?.0, EINTR);
@@ -81,7 +81,7 @@ fn target_that_a_third_continues() -> Verdict {
 }
 
 fn wakeup_does_not_end_it() -> Verdict {
-    let (task, target) = suspender()?;
+    let (task, target) = suspender(has_token)?;
     ensure_eq!(lwp::wakeup(task.lid), Ok(0));
     sysctl::until_asleep(task.lid, "lwpwait")?;
     release(target.lid, &task)?;
@@ -141,7 +141,7 @@ fn detached_ones_are_like_others() -> Verdict {
     sig::catch(Signo::SIGUSR1, count, SaFlags::empty())?;
     let task = How::new().detached().spawn(|| {
         let note = |at: usize, want: SysResult| {
-            RESULTS[at].set(if lwp::park() == want { 1 } else { 2 });
+            RESULTS[at].set(if lwp::rest() == want { 1 } else { 2 });
         };
         note(0, Ok(0));
         note(1, Ok(0));
@@ -195,7 +195,7 @@ fn marks_after_ebusy() -> Verdict {
 }
 
 fn marks_of_a_suspended_one() -> Verdict {
-    let task = spawn(|| (lwp::park(), marks()));
+    let task = spawn(|| (lwp::rest(), marks()));
     sysctl::until_parked(task.lid)?;
     lwp::suspend(task.lid)?;
     ensure_err!(lwp::wakeup(task.lid), ENODEV);
