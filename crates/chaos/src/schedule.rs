@@ -208,7 +208,7 @@ pub struct Schedule {
     pub time: Time,
     /// The hash of its events.
     pub hash: Option<u64>,
-    /// It hung, or was taken to hang after so many points.
+    /// It hung after so many points: a system call that comes later is too late.
     pub hang: Option<u64>,
     /// Variables that were set in the program's environment, NAME=VALUE.
     pub env: Vec<Vec<u8>>,

@@ -112,6 +112,20 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// The points after which a system call is too late, of a run that has had so many when it hung.
+    fn hangs_after(self, points: u64) -> Option<u64> {
+        match self {
+            Self::Hang(Hung::Points) => Some(points.saturating_sub(1)),
+            Self::Hang(Hung::Deadlock | Hung::Time) => Some(points),
+            _ => None,
+        }
+    }
+
+    /// Whether a replay ends at the very same place. For how long a program may go on is no part of a schedule.
+    fn is_at_a_point(self) -> bool {
+        !matches!(self, Self::Hang(Hung::Time) | Self::TimeOut)
+    }
+
     /// Whether that is what is hunted.
     pub(crate) fn is_failure(self) -> bool {
         self != Self::Exit(0)
@@ -283,8 +297,8 @@ impl Server<'_> {
         let schedule = Schedule {
             seed: Seed(seed),
             plan,
-            hash: Some(ran.report.hash),
-            hang: matches!(ran.end, End::Hang(_)).then_some(ran.report.points),
+            hash: ran.end.is_at_a_point().then_some(ran.report.hash),
+            hang: ran.end.hangs_after(ran.report.points),
             decisions: left.clone(),
             ..self.direction.schedule(&self.options.called)
         };

@@ -124,6 +124,15 @@ impl Code {
         self
     }
 
+    /// Runs `body` if what the call before returned is even.
+    pub(crate) fn if_even(mut self, body: &Self) -> Self {
+        let len = u8::try_from(body.0.len()).expect("a short body");
+        // test $1,%al; jnz over the body
+        self.0.extend([0xa8, 1, 0x75, len]);
+        self.0.extend(&body.0);
+        self
+    }
+
     /// Calls `nr` again and again.
     pub(crate) fn for_ever(mut self, nr: u32) -> Self {
         let begin = self.0.len();

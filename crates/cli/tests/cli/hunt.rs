@@ -142,6 +142,21 @@ fn who_goes_on_for_ever_hangs() {
 }
 
 #[test]
+fn a_hang_by_seed_is_replayed() {
+    // Half of the seeds give it an even process id.
+    let endless = Code::default().for_ever(nr::GETPID);
+    let code = Code::default().call(nr::GETPID, &[]).if_even(&endless);
+    let guest = program("hunt-even", code.exit(0));
+    let (told, status) = told(hunt("even", &[]).arg(guest));
+    assert_eq!(status, Some(1), "{told}");
+    let how = told["found"]["how"].as_str().unwrap();
+    assert!(how.starts_with("hangs: it goes on and on"), "{told}");
+    let again = output(lwp().arg("replay").arg(schedule("even")));
+    assert_eq!(again.status.code(), Some(124));
+    assert!(!stderr(&again).contains("did not do"), "{again:?}");
+}
+
+#[test]
 fn a_hunt_that_cannot_begin_says_why_in_one_line() {
     let text = file("hunt-text", b"no program", 0o755);
     let right = program("hunt-begins", Code::default().exit(0));
