@@ -591,8 +591,14 @@ impl Wanted {
     /// The words before the program's, as they are to be read again by [`Wanted::again`]: wherever the program
     /// has gone by then, a file is where it was.
     pub(crate) fn words_again(&self, mut words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        if let Some(direction) = &self.direction {
-            words = direction.words_again(words);
+        if let Some(made) = self.direction.as_ref().and_then(Direction::words_again) {
+            words = made;
+            let more = [
+                (self.program.quiet, "--quiet"),
+                (self.watch.stats, "--stats"),
+            ];
+            let more = more.iter().filter(|(is_wanted, _)| *is_wanted);
+            words.extend(more.map(|(_, option)| option.as_bytes().to_vec()));
         }
         if let Some(timeline) = &self.watch.timeline {
             let end = words.len() - usize::from(words.last().is_some_and(|last| last == b"--"));

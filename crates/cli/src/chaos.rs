@@ -72,14 +72,13 @@ impl args::Chaos {
 }
 
 impl Direction {
-    /// The words before the program's, for the program that this one executes: the same seed, and no file.
-    pub(crate) fn words_again(&self, words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    /// The words before the program's, for the program that this one executes, if they are not those that were typed: the
+    /// same seed, and no file.
+    pub(crate) fn words_again(&self) -> Option<Vec<Vec<u8>>> {
         if self.record.is_none() && self.source == Source::Seed && self.hunted.is_none() {
-            return words;
+            return None;
         }
-        let mut again: Vec<_> = ["lwp", "run", "--quiet", "--chaos"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut again: Vec<_> = ["lwp", "run", "--chaos"].map(str::to_owned).to_vec();
         again.extend([
             self.seed.0.to_string(),
             "--policy".to_owned(),
@@ -91,7 +90,7 @@ impl Direction {
         if self.time == Time::Virtual {
             again.push("--virtual-time".to_owned());
         }
-        again.into_iter().map(String::into_bytes).collect()
+        Some(again.into_iter().map(String::into_bytes).collect())
     }
 
     /// What is known of a run of `program` before it has begun.

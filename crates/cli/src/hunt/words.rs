@@ -124,10 +124,12 @@ impl St {
         let place = self.place(birth);
         match (decision.anchor.point, decision.choice) {
             (Point::Pick, Choice::To(to)) => {
-                format!(
-                    "{who} had left the vcpu, and {} ran, not the one that was due",
+                let next = if to == birth {
+                    "it".to_owned()
+                } else {
                     self.called(to)
-                )
+                };
+                format!("{who} gave up the vcpu {place}; {next} ran, though another was due")
             }
             (_, Choice::To(to)) => format!("{who} was held {place}; {} ran", self.called(to)),
             (_, Choice::Walk { steps, hits, to }) => {

@@ -201,6 +201,7 @@ fn a_program_that_another_executes_goes_on_with_the_seed() {
     assert_eq!(hash(&first), hash(&second));
     let recorded = run(chaos(3).arg("--record").arg(&schedule));
     assert_eq!(recorded.status.code(), Some(7), "{recorded:?}");
+    assert_eq!(hash(&recorded), hash(&first));
     // Of the first program.
     let again = output(lwp().arg("replay").arg(&schedule).current_dir(place("")));
     assert_eq!(again.status.code(), Some(7), "{again:?}");
