@@ -42,10 +42,9 @@ use tell::{Caught, Outcome, per_second};
 
 /// How many seeds a server is given at a time.
 const BATCH: u64 = 16;
-/// How many decisions a schedule may have left before a shorter one is looked for, among how many further finds, and for
-/// how long.
+/// How many decisions a schedule may have left before a shorter one is looked for, among how many finds, and for how long.
 const SHORT: usize = 3;
-const MORE: u32 = 4;
+const FINDS: u32 = 5;
 const FOR_MORE: Duration = Duration::from_secs(10);
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_millis(100);
@@ -105,8 +104,8 @@ pub(crate) fn run(options: &Hunt, typed: &[OsString]) -> Result<(), Failure> {
     };
     if let Some(seed) = hunting.take_found() {
         let mut server = servers.into_iter().next().ok_or_else(confused)?;
-        let (seed, shrunk) = hunting.shortest(&mut server, seed)?;
-        outcome.found = Some(keep(options, seed, &shrunk)?);
+        let shortest = hunting.shortest(&mut server, seed)?;
+        outcome.found = Some(keep(options, &shortest)?);
     }
     say(options, &outcome)
 }
@@ -126,9 +125,16 @@ fn say(options: &Hunt, outcome: &Outcome) -> Result<(), Failure> {
 }
 
 /// Writes what was found to files.
-fn keep(options: &Hunt, seed: u64, shrunk: &Shrunk) -> Result<Caught, Failure> {
-    let mut found = Caught::shrunk(seed, shrunk);
-    let file = schedule_file(options, seed);
+fn keep(
+    options: &Hunt,
+    Shortest {
+        seed,
+        shrunk,
+        finds,
+    }: &Shortest,
+) -> Result<Caught, Failure> {
+    let mut found = Caught::shrunk(*seed, *finds, shrunk);
+    let file = schedule_file(options, *seed);
     fs::write(&file, &shrunk.schedule)
         .map_err(|why| Failure::Output(file.clone().into_os_string(), why))?;
     let page = file.with_extension("html");
@@ -181,6 +187,13 @@ fn confused() -> Failure {
     Failure::Hunt(io::Error::other(
         "a server has not answered what it was asked",
     ))
+}
+
+/// Of the seeds that were found, the one of which least is left.
+struct Shortest {
+    seed: u64,
+    shrunk: Shrunk,
+    finds: u32,
 }
 
 /// A hunt under way.
@@ -284,12 +297,15 @@ impl Hunting {
     /// What is left of the schedule of `seed`, or of a later seed's with which the program fails in the same way, if that
     /// is shorter. For the shortest part of one schedule may still be long: what it has too much of cannot be left out one
     /// by one.
-    fn shortest(&self, server: &mut Server, seed: u64) -> Result<(u64, Shrunk), Failure> {
-        let mut best = (seed, self.shrink(server, seed)?);
+    fn shortest(&self, server: &mut Server, seed: u64) -> Result<Shortest, Failure> {
+        let mut best = Shortest {
+            seed,
+            shrunk: self.shrink(server, seed)?,
+            finds: 1,
+        };
         let begun = Instant::now();
         let mut next = seed.saturating_add(1);
-        let mut more = MORE;
-        while best.1.after > SHORT && more > 0 && begun.elapsed() < FOR_MORE {
+        while best.shrunk.after > SHORT && best.finds < FINDS && begun.elapsed() < FOR_MORE {
             let Told::Seeds { found, .. } = server.ask(&self.seeds(next, 1))? else {
                 return Err(confused());
             };
@@ -297,11 +313,15 @@ impl Hunting {
             let Some(seed) = found else {
                 continue;
             };
-            more -= 1;
             let other = self.shrink(server, seed)?;
+            if other.ran.end != best.shrunk.ran.end {
+                continue;
+            }
+            best.finds += 1;
             let badness = |one: &Shrunk| (one.is_flaky, one.after);
-            if other.ran.end == best.1.ran.end && badness(&other) < badness(&best.1) {
-                best = (seed, other);
+            if badness(&other) < badness(&best.shrunk) {
+                best.seed = seed;
+                best.shrunk = other;
             }
         }
         Ok(best)

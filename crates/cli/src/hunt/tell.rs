@@ -21,6 +21,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Caught {
     /// With which seed; none if it fails without.
     pub(crate) seed: Option<u64>,
+    /// How many such seeds there were to choose from.
+    pub(crate) finds: u32,
     /// How it fails.
     pub(crate) how: String,
     /// The end of what it printed.
@@ -55,9 +57,10 @@ impl Caught {
     }
 
     /// Of what is left of a schedule.
-    pub(crate) fn shrunk(seed: u64, shrunk: &Shrunk) -> Self {
+    pub(crate) fn shrunk(seed: u64, finds: u32, shrunk: &Shrunk) -> Self {
         Self {
             seed: Some(seed),
+            finds,
             decided: shrunk.before,
             decisions: shrunk.after,
             preemptions: shrunk.preemptions,
@@ -110,6 +113,11 @@ impl Outcome {
         let how = &found.how;
         match found.seed {
             None => writeln!(out, "It {how} with no help from a seed.")?,
+            Some(seed) if found.finds > 1 => writeln!(
+                out,
+                "Found after {ran} schedules ({rate}). The shortest of {} finds has seed {seed}: it {how}.",
+                found.finds
+            )?,
             Some(seed) => writeln!(
                 out,
                 "Found after {ran} schedules ({rate}), with seed {seed}: it {how}."
