@@ -27,14 +27,18 @@ use crate::find;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use lwp_chaos::Time;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use server::{Ask, Shrunk, Told};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -370,7 +374,7 @@ impl Hunting {
 /// A server, and how to ask it.
 pub(crate) struct Server {
     child: Child,
-    asks: Option<ChildStdin>,
+    asks: Option<UnixStream>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -381,15 +385,16 @@ impl Server {
         let mut command = Command::new(myself);
         let mut words = typed.iter().skip(1);
         command.args(words.next()).arg("--server").args(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Not a pipe: one that is gone would have us killed by SIGPIPE.
+        let (asks, asked) = UnixStream::pair().map_err(Failure::Hunt)?;
+        command.stdin(OwnedFd::from(asked)).stdout(Stdio::piped());
         // What is typed at the terminal is for the hunt: it ends, and its servers with it.
         command.process_group(0);
         let mut child = command.spawn().map_err(Failure::Hunt)?;
-        let (asks, answers) = (child.stdin.take(), child.stdout.take());
-        let answers = BufReader::new(answers.ok_or_else(confused)?);
+        let answers = BufReader::new(child.stdout.take().ok_or_else(confused)?);
         Ok(Self {
             child,
-            asks,
+            asks: Some(asks),
             answers,
         })
     }
@@ -398,8 +403,15 @@ impl Server {
     fn ask(&mut self, ask: &Ask) -> Result<Told, Failure> {
         let mut line = serde_json::to_vec(ask).unwrap_or_default();
         line.push(b'\n');
-        // One that is gone is found out below.
-        let _ = self.asks.as_mut().map(|asks| asks.write_all(&line));
+        let mut left = &line[..];
+        while let Some(asks) = self.asks.as_ref().filter(|_| !left.is_empty()) {
+            match send(asks, left, SendFlags::NOSIGNAL) {
+                Ok(sent) => left = &left[sent..],
+                Err(Errno::INTR) => {}
+                // It is gone, as is found out below.
+                Err(_) => break,
+            }
+        }
         let mut line = String::new();
         self.answers.read_line(&mut line).map_err(Failure::Hunt)?;
         if line.is_empty() {
