@@ -44,3 +44,21 @@ pub mod uio;
 pub mod wait;
 
 pub use errno::Errno;
+
+/// What stands before the first NUL, or all if there is none: the string in a field of fixed length.
+pub fn until_nul(field: &[u8]) -> &[u8] {
+    let len = field.iter().position(|&byte| byte == 0);
+    &field[..len.unwrap_or(field.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::until_nul;
+
+    #[test]
+    fn a_field_may_be_full_or_empty() {
+        assert_eq!(until_nul(b"ab\0c\0"), b"ab");
+        assert_eq!(until_nul(b"abcd"), b"abcd");
+        assert_eq!([until_nul(b"\0a"), until_nul(b"")], [b"", b""]);
+    }
+}

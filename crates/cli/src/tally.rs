@@ -17,6 +17,7 @@
 
 use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState};
+use lwp_abi::until_nul;
 use lwp_kernel::events::{Event, Listener, What};
 use lwp_kernel::sleepq::PARKED;
 use lwp_timeline::{Counts, Population};
@@ -135,8 +136,7 @@ impl Listener for Tally {
         };
         self.population.note(&event.what);
         if let What::Name(name) = event.what {
-            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-            let name = String::from_utf8_lossy(name).into_owned();
+            let name = String::from_utf8_lossy(until_nul(&name)).into_owned();
             lock(&self.names).insert(event.lid, name);
         }
         let mut sums = lock(sums);

@@ -16,6 +16,7 @@ use crate::sleepq::LWP_WAIT;
 use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
 use lwp_abi::signal::{SigSet, Signo};
+use lwp_abi::until_nul;
 use std::sync::{MutexGuard, PoisonError};
 
 /// A process at one moment, but for what its LWPs change meanwhile.
@@ -81,9 +82,7 @@ pub struct Waiting {
 
 impl LwpInfo {
     fn of(kernel: &Kernel, lwp: &Lwp, st: &LwpSt) -> Self {
-        let name = st.name.as_deref().map_or(&[][..], |name| {
-            name.split(|&byte| byte == 0).next().unwrap_or_default()
-        });
+        let name = st.name.as_deref().map_or(&[][..], |name| until_nul(name));
         let stamped = |count| kernel.machine.stamped(count);
         Self {
             lid: lwp.lid(),

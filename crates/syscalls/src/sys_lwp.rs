@@ -16,6 +16,7 @@ use lwp_abi::lwp::{
 use lwp_abi::signal::{NSIG, Siginfo, Signo};
 use lwp_abi::time::{ClockId, TIMER_ABSTIME, Timespec};
 use lwp_abi::ucontext::{UcFlags, Ucontext};
+use lwp_abi::until_nul;
 use lwp_kernel::life::{Joinable, Start};
 use lwp_kernel::time::TimeKind;
 use lwp_kernel::{CurLwp, Outcome, Ret, SysResult};
@@ -310,11 +311,8 @@ pub(crate) fn sys_lwp_getname(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
         t.lock().name.as_deref().copied().unwrap_or_default()
     };
     let room = usize::try_from(len).unwrap_or(usize::MAX).min(MAXCOMLEN);
-    let with_nul = name
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(MAXCOMLEN - 1)
-        + 1;
+    // `_lwp_setname(2)` has left room for the NUL.
+    let with_nul = until_nul(&name).len() + 1;
     copyout(l, &name[..with_nul.min(room)], to)?;
     if with_nul > room {
         return Err(Errno::ENAMETOOLONG.into());

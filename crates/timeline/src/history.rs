@@ -14,6 +14,7 @@ use crate::recorder::{Kept, Nanos, Record, Recording};
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::LwpState;
 use lwp_abi::signal::Signo;
+use lwp_abi::until_nul;
 use lwp_kernel::sleepq::PARKED;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -440,10 +441,7 @@ impl Live {
             }
             Kept::Stopped => self.become_in_row(row, State::Stopped, at),
             Kept::Name { name: index } => {
-                let bytes = name(index);
-                let end = bytes.iter().position(|&byte| byte == 0);
-                let bytes = &bytes[..end.unwrap_or(bytes.len())];
-                row.name = String::from_utf8_lossy(bytes).into_owned();
+                row.name = String::from_utf8_lossy(until_nul(name(index))).into_owned();
             }
             Kept::Enter { number } => {
                 self.leave_call(row, at, None);

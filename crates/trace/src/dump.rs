@@ -2,6 +2,7 @@
 
 use core::fmt;
 use lwp_abi::signal::{SigSet, Signo};
+use lwp_abi::until_nul;
 use lwp_kernel::machine::Memory;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -149,8 +150,7 @@ impl<'a> Dump<'a> {
 
     /// Shows the bytes of a field up to their NUL.
     pub(crate) fn name(&mut self, field: &[u8]) {
-        let len = field.iter().position(|&byte| byte == 0);
-        let name = &field[..len.unwrap_or(field.len())];
+        let name = until_nul(field);
         let shown = name.len().min(self.strings);
         self.quoted(&name[..shown], shown == name.len());
     }

@@ -22,6 +22,7 @@ use lwp_abi::errno::Errno;
 use lwp_abi::lwp::LwpState;
 use lwp_abi::nr;
 use lwp_abi::signal::Signo;
+use lwp_abi::until_nul;
 use lwp_kernel::events::{Event, Listener, What};
 use lwp_kernel::machine::{ExitWith, Memory};
 use lwp_kernel::{Ended, SysResult};
@@ -388,9 +389,7 @@ impl Listener for Tracer {
 
 /// A name as it can stand in a line.
 fn shown_name(name: &[u8]) -> String {
-    let len = name.iter().position(|&byte| byte == 0);
-    let name = &name[..len.unwrap_or(name.len())];
-    name.escape_ascii().to_string()
+    until_nul(name).escape_ascii().to_string()
 }
 
 impl State {

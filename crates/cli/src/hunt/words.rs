@@ -3,6 +3,7 @@
 use crate::snapshot::called;
 use core::fmt::Write;
 use lwp_abi::nr;
+use lwp_abi::until_nul;
 use lwp_chaos::Chaos;
 use lwp_chaos::schedule::{Choice, Decision, Point};
 use lwp_kernel::events::{Event, What};
@@ -88,8 +89,7 @@ impl St {
             }
             What::Leave { .. } => known.is_in_call = false,
             What::Name(name) => {
-                let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-                known.name = String::from_utf8_lossy(name).into_owned();
+                known.name = String::from_utf8_lossy(until_nul(&name)).into_owned();
             }
             _ => {}
         }

@@ -11,6 +11,7 @@ use super::script::{MAX_LINE, Script};
 use crate::errno::from_rustix;
 use core::ops::Range;
 use lwp_abi::mman::Prot;
+use lwp_abi::until_nul;
 use lwp_kernel::machine::{GUEST_BOUND, GUEST_START};
 use lwp_kernel::vm::{PAGE, round_down, round_up};
 use object::LittleEndian as LE;
@@ -310,11 +311,7 @@ fn text<'d>(header: &ProgramHeader64<LE>, data: impl ReadRef<'d>) -> String {
     let bytes = data
         .read_bytes_at(header.p_offset.get(LE), len)
         .unwrap_or(b"?");
-    let end = bytes
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+    String::from_utf8_lossy(until_nul(bytes)).into_owned()
 }
 
 /// Checks the segments against each other, the file and the guest's range.

@@ -15,6 +15,7 @@ use lwp_abi::socket::{
     ADDRESS_FAMILIES, AF_INET, AF_INET6, AF_LOCAL, AF_MAX, AF_UNSPEC, SOCKADDR_STORAGE_SIZE,
 };
 use lwp_abi::table::{from_linux, to_linux};
+use lwp_abi::until_nul;
 use lwp_kernel::CurLwp;
 
 /// Room for any address of the host.
@@ -92,7 +93,7 @@ pub(super) fn to_host(guest: &[u8]) -> Result<Vec<u8>, Errno> {
 }
 
 fn local_to_host(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let path = path.split(|&byte| byte == 0).next().unwrap_or_default();
+    let path = until_nul(path);
     if path.is_empty() {
         // On Linux this would be a name of the kernel's own making.
         return Err(Errno::ENOENT);
