@@ -125,11 +125,11 @@ impl Kernel {
     /// Reaps every zombie, whoever was to wait for it.
     fn reap_all(&self, p: &mut Guard<'_, ProcSt>) {
         let detached = p.detached_zombie.take();
-        let joinable = p
-            .zombies
-            .iter()
-            .filter_map(|birth| p.lwps.get(birth).cloned());
-        let dead: Vec<_> = joinable.chain(detached).collect();
+        let joinable = p.lwps.values().filter(|t| {
+            let st = t.lock();
+            st.stat == LwpStat::Zomb && !st.detached
+        });
+        let dead: Vec<_> = joinable.cloned().chain(detached).collect();
         for t in &dead {
             self.lwp_free(p, t);
         }

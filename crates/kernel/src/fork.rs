@@ -12,9 +12,7 @@ use crate::machine::{Forked, HostErr};
 use crate::proc::ProcStat;
 use crate::sig::SigPend;
 use crate::sync::atomic::Ordering;
-use core::time::Duration;
 use lwp_abi::lwp::{LwpId, LwpState as LwpStat};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl CurLwp {
@@ -46,10 +44,8 @@ impl CurLwp {
         kernel.proc.lwpcv.clear();
         let areas = {
             let mut p = kernel.proc.lock();
-            core::mem::forget(core::mem::replace(
-                &mut p.lwps,
-                BTreeMap::from([(self.lwp.birth, Arc::clone(&self.lwp))]),
-            ));
+            core::mem::forget(core::mem::take(&mut p.lwps));
+            p.lwps.insert(self.lwp.birth, Arc::clone(&self.lwp));
             core::mem::forget(core::mem::take(&mut p.sigwaiters));
             core::mem::forget(p.detached_zombie.take());
             p.zombies.clear();
@@ -57,7 +53,6 @@ impl CurLwp {
             p.exiting = None;
             (p.nrlwps, p.nzlwps, p.ndlwps, p.nlwpwait) = (1, 0, 0, 0);
             p.sigpend = SigPend::default();
-            p.reaped_cpu = Duration::ZERO;
             p.lwpctl.take_areas()
         };
         for area in areas {

@@ -57,6 +57,7 @@ impl Kernel {
         let queued = self.queued()?;
         let p = self.proc.lock();
         let (mut running, mut zombies, mut detached, mut waiting) = (0, 0, 0, 0);
+        let mut awaited = 0;
         for t in p.lwps.values() {
             let lid = t.lid();
             let known = self
@@ -96,6 +97,11 @@ impl Kernel {
                 LwpStat::Idl | LwpStat::Run | LwpStat::Sleep
             ));
             zombies += usize::from(st.stat == LwpStat::Zomb);
+            let is_awaited = st.stat == LwpStat::Zomb && !st.detached && st.waiter.is_some();
+            ensure(!is_awaited || !p.zombies.contains(&t.birth), || {
+                format!("{lid}: listed, though it is waited for")
+            })?;
+            awaited += usize::from(is_awaited);
             detached += usize::from(st.detached);
             waiting += usize::from(st.waiting_for.is_some());
         }
@@ -110,7 +116,7 @@ impl Kernel {
                 format!("{name} is {kept}, counted {counted}")
             })?;
         }
-        let listed = p.zombies.len() + usize::from(p.detached_zombie.is_some());
+        let listed = p.zombies.len() + awaited + usize::from(p.detached_zombie.is_some());
         ensure(listed == zombies, || {
             format!("{zombies} zombies, {listed} listed")
         })?;

@@ -25,6 +25,7 @@
 //! is held across an `.await`, nor in user mode.
 #![forbid(unsafe_code)]
 
+pub mod births;
 pub mod callout;
 pub mod census;
 pub mod ctx;

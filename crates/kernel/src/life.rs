@@ -116,10 +116,10 @@ impl Kernel {
 
     /// `lwp_free`: reaps a zombie.
     pub(crate) fn lwp_free(&self, p: &mut Guard<'_, ProcSt>, t: &Arc<Lwp>) {
-        p.lwps.remove(&t.birth);
+        p.lwps.remove(t.birth);
         p.zombies.remove(&t.birth);
         p.nzlwps -= 1;
-        let (lwpctl, cpu_time) = {
+        let lwpctl = {
             let mut st = t.lock();
             debug_assert_eq!(st.stat, LwpStat::Zomb, "only zombies are reaped");
             st.stat = LwpStat::Idl;
@@ -127,10 +127,9 @@ impl Kernel {
             if st.detached {
                 p.ndlwps -= 1;
             }
-            (core::mem::take(&mut st.lwpctl), st.cpu_time)
+            core::mem::take(&mut st.lwpctl)
         };
         p.lwpctl.free(lwpctl);
-        p.reaped_cpu += self.machine.stamped(cpu_time);
         self.lids.remove(t.lid());
         self.proc.lwpcv.wake_all(self);
     }
@@ -177,7 +176,7 @@ impl CurLwp {
     /// # Errors
     /// EAGAIN: RLIMIT_NTHR, or no id is left.
     pub fn lwp_create(&mut self, uc: &Ucontext, joinable: Joinable) -> Result<Arc<Lwp>, Errno> {
-        let kernel = Arc::clone(&self.kernel);
+        let kernel = &self.kernel;
         let mask = if uc.flags().contains(UcFlags::SIGMASK) {
             uc.uc_sigmask
         } else {
@@ -200,7 +199,7 @@ impl CurLwp {
             // The context brings its own.
             Fpu::default()
         } else {
-            kernel.machine.fpu_clone(&mut self.ctx)
+            self.kernel.machine.fpu_clone(&mut self.ctx)
         };
         let mut ctx = UserCtx {
             regs: self.ctx.regs.clone(),
@@ -208,7 +207,7 @@ impl CurLwp {
             answer: Answer::default(),
         };
         crate::sigframe::set_gregs(&mut ctx.regs, &uc.uc_mcontext.gregs);
-        let mut cur = CurLwp::new(&kernel, &lwp, ctx);
+        let mut cur = CurLwp::new(&self.kernel, &lwp, ctx);
         cur.set_fp_and_tls(uc);
         lwp.set_future(Some(Box::pin(lwp_main(cur))));
         Ok(lwp)
@@ -245,7 +244,9 @@ impl CurLwp {
         let kernel = &self.kernel;
         let sigmask = {
             let mut st = self.lwp.lock();
-            st.cpu_time += self.lwp.ran_until(kernel.machine.stamp());
+            let now = kernel.machine.stamp();
+            kernel.sched.note_left(self.cpu(), now);
+            st.cpu_time += self.lwp.ran_until(now);
             st.sigmask
         };
         let open = p.sigpend.set().minus(sigmask);
@@ -288,14 +289,15 @@ impl CurLwp {
     pub async fn lwp_wait(&mut self, target: i32) -> Result<LwpId, Ended> {
         let kernel = Arc::clone(&self.kernel);
         let wanted = (target != 0).then(|| LwpId::new(target));
-        {
-            let mut p = kernel.proc.lock();
-            p.nlwpwait += 1;
-            self.lwp.lock().waiting_for = Some(wanted);
-        }
+        let mut is_counted = false;
         loop {
             let queued = {
                 let mut p = kernel.proc.lock();
+                if !is_counted {
+                    is_counted = true;
+                    p.nlwpwait += 1;
+                    self.lwp.lock().waiting_for = Some(wanted);
+                }
                 kernel.drain_detached(&mut p);
                 match self.wait_scan(&mut p, wanted) {
                     Ok(None) => kernel.proc.lwpcv.enter(self, LWP_WAIT, Catch::Signals),
@@ -350,12 +352,13 @@ impl CurLwp {
     }
 
     fn wait_look_for_any(&self, p: &ProcSt) -> Result<Option<Arc<Lwp>>, Errno> {
-        let newest_first = p.zombies.iter().rev().filter_map(|birth| p.lwps.get(birth));
-        for t in newest_first {
-            // One with a registered waiter is left to that.
-            if t.lock().waiter.is_none() {
-                return Ok(Some(Arc::clone(t)));
-            }
+        let mut newest_first = p
+            .zombies
+            .iter()
+            .rev()
+            .filter_map(|&birth| p.lwps.get(birth));
+        if let Some(t) = newest_first.next() {
+            return Ok(Some(Arc::clone(t)));
         }
         let joinable = p.nlwps() - p.ndlwps;
         let myself = usize::from(!self.lwp.lock().detached);
@@ -382,6 +385,9 @@ impl CurLwp {
             let mut st = t.lock();
             if st.waiter == Some(self.lwp.lid()) {
                 st.waiter = None;
+                if st.stat == LwpStat::Zomb && !st.detached {
+                    p.zombies.insert(t.birth);
+                }
             }
         }
         self.kernel.proc.lwpcv.wake_all(&self.kernel);
@@ -393,7 +399,7 @@ impl Kernel {
     /// The common end of an LWP: zombie, name, broadcast, lwpctl.
     fn make_zombie(&self, p: &mut Guard<'_, ProcSt>, lwp: &Arc<Lwp>) {
         p.nzlwps += 1;
-        let detached = {
+        let (detached, is_awaited) = {
             let mut st = lwp.lock();
             st.sigpend = SigPend::default();
             st.stat = LwpStat::Zomb;
@@ -402,16 +408,16 @@ impl Kernel {
             if let Some(name) = &mut st.name {
                 **name = *b"(zombie)\0\0\0\0\0\0\0\0";
             }
-            st.detached
+            self.lwpctl_exited(&st);
+            (st.detached, st.waiter.is_some())
         };
         if detached {
             self.drain_detached(p);
             p.detached_zombie = Some(Arc::clone(lwp));
-        } else {
+        } else if !is_awaited {
             p.zombies.insert(lwp.birth);
         }
         self.proc.lwpcv.wake_all(self);
-        self.lwpctl_exited(&lwp.lock());
         self.one_less_runs(p);
     }
 }

@@ -12,10 +12,11 @@
 //! 1. `lwps` holds every LWP that has not been reaped, by order of creation; `nlwps` is its length.
 //! 2. `nrlwps` counts LWPs in LSIDL (new), LSRUN, LSONPROC and LSSLEEP; `nzlwps` those that entered
 //!    `lwp_exit`; `ndlwps` the detached ones; `nlwpwait` those inside `_lwp_wait`.
-//! 3. `zombies` holds the joinable LWPs in LSZOMB.
+//! 3. `zombies` holds the joinable LWPs in LSZOMB that nobody waits for by their id.
 //!
 //! Sources: `proc.h`, lwp.md 1.4, 1.5.
 
+use crate::births::Births;
 use crate::lwp::Lwp;
 use crate::lwpctl::LwpctlArea;
 use crate::machine::ExitWith;
@@ -23,9 +24,8 @@ use crate::sig::{SigActs, SigPend, SigWaiter};
 use crate::sleepq::WaitQueue;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use crate::sync::{Guard, Mutex, Rank};
-use core::time::Duration;
 use lwp_abi::signal::{SigSet, Signo};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// `p_stat`, as far as it differs while LWPs exist.
@@ -44,7 +44,7 @@ pub struct ProcSt {
     /// `p_stat`.
     pub stat: ProcStat,
     /// Every unreaped LWP by birth.
-    pub lwps: BTreeMap<u64, Arc<Lwp>>,
+    pub lwps: Births<Arc<Lwp>>,
     /// The next LWP's birth.
     pub(crate) births: u64,
     /// LWPs that count as running.
@@ -55,7 +55,7 @@ pub struct ProcSt {
     pub ndlwps: usize,
     /// LWPs inside `_lwp_wait`.
     pub nlwpwait: usize,
-    /// Births of joinable zombies.
+    /// Births of joinable zombies, but for those that somebody waits for by their id.
     pub(crate) zombies: BTreeSet<u64>,
     /// `p_zomblwp`: the last detached LWP that exited.
     pub(crate) detached_zombie: Option<Arc<Lwp>>,
@@ -73,8 +73,6 @@ pub struct ProcSt {
     pub(crate) sigwaiters: Vec<SigWaiter>,
     /// The lwpctl area.
     pub(crate) lwpctl: LwpctlArea,
-    /// CPU time of reaped LWPs.
-    pub reaped_cpu: Duration,
 }
 
 impl ProcSt {
@@ -121,7 +119,7 @@ impl Proc {
                 Rank::Proc,
                 ProcSt {
                     stat: ProcStat::Active,
-                    lwps: BTreeMap::new(),
+                    lwps: Births::new(),
                     births: 0,
                     nrlwps: 0,
                     nzlwps: 0,
@@ -136,7 +134,6 @@ impl Proc {
                     stop_signo: None,
                     sigwaiters: Vec::new(),
                     lwpctl: LwpctlArea::default(),
-                    reaped_cpu: Duration::ZERO,
                 },
             ),
             lwpcv: WaitQueue::new(),

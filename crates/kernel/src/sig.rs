@@ -284,7 +284,7 @@ impl Kernel {
         p.sigpend.put(signo, info);
         // Newest first, and one at a time: the first one asked mostly takes it, of however many.
         let mut asked = u64::MAX;
-        while let Some((&birth, lwp)) = p.lwps.range(..asked).next_back() {
+        while let Some((birth, lwp)) = p.lwps.before(asked) {
             let lwp = Arc::clone(lwp);
             asked = birth;
             if self.sigpost(p, &lwp, signo) && !signo.acts_on_all() {

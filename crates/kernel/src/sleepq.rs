@@ -425,26 +425,29 @@ impl WaitQueue {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
+        let mut waiters = self.waiters.lock();
         // Those who come while it goes on are not meant.
-        let latest = self.waiters.lock().tickets;
+        let latest = waiters.tickets;
         if kernel.sched.meddles() {
-            let mut woken: Vec<_> = core::iter::from_fn(|| self.pop(latest)).collect();
+            let mut woken: Vec<_> = core::iter::from_fn(|| waiters.pop(latest)).collect();
+            self.count.store(waiters.len, Ordering::Release);
+            drop(waiters);
             kernel.sched.shuffle(&mut woken);
             for (lwp, sleep) in woken {
                 kernel.wake_sleep(&lwp, sleep);
             }
             return;
         }
-        while let Some((lwp, sleep)) = self.pop(latest) {
+        while let Some((lwp, sleep)) = waiters.pop(latest) {
+            let left = waiters.len;
+            self.count.store(left, Ordering::Release);
+            drop(waiters);
             kernel.wake_sleep(&lwp, sleep);
+            if left == 0 {
+                return;
+            }
+            waiters = self.waiters.lock();
         }
-    }
-
-    fn pop(&self, latest: u64) -> Option<(Arc<Lwp>, u64)> {
-        let mut waiters = self.waiters.lock();
-        let first = waiters.pop(latest);
-        self.count.store(waiters.len, Ordering::SeqCst);
-        first
     }
 
     /// How many places are taken.
@@ -468,9 +471,13 @@ impl Default for WaitQueue {
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
+        // It has counted itself: if nobody is left, it was taken out by whoever woke it.
+        if self.queue.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let mut waiters = self.queue.waiters.lock();
         let _mostly_woken_long_ago = waiters.remove(self.index, self.ticket);
-        self.queue.count.store(waiters.len, Ordering::SeqCst);
+        self.queue.count.store(waiters.len, Ordering::Release);
     }
 }
 

@@ -8,6 +8,7 @@
 use crate::Unix;
 use crate::args::Args;
 use crate::copy::{copyin_into, copyin_slice, copyin_struct, copyout, copyout_struct, fault};
+use core::cell::RefCell;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{
     LWP_DETACHED, LWP_SUSPENDED, LWP_UNPARK_MAX, LWPCTL_FEATURE_CURCPU, LWPCTL_FEATURE_PCTR, LwpId,
@@ -28,9 +29,18 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 /// EFAULT: the context, or the place for the id; in the second case the LWP exists as a corpse. EINVAL: the
 /// context. EAGAIN: RLIMIT_NTHR.
 pub(crate) fn sys_lwp_create(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
+    thread_local! {
+        /// The context of whichever LWP is made: it is large, and need not be cleared before it is read.
+        static CONTEXT: RefCell<Ucontext> = RefCell::new(Ucontext::new_zeroed());
+    }
+    CONTEXT.with_borrow_mut(|uc| {
+        copyin_into(l, a.ptr(0), uc)?;
+        create(l, a, uc)
+    })
+}
+
+fn create(l: &mut CurLwp, a: &Args, uc: &Ucontext) -> SysResult {
     let (flags, new_lwp) = (a.u64(1), a.ptr(2));
-    let mut uc = Ucontext::new_zeroed();
-    copyin_into(l, a.ptr(0), &mut uc)?;
     if !uc.flags().contains(UcFlags::CPU) {
         return Err(Errno::EINVAL.into());
     }
@@ -46,7 +56,7 @@ pub(crate) fn sys_lwp_create(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     } else {
         Start::Running
     };
-    let lwp = l.lwp_create(&uc, joinable)?;
+    let lwp = l.lwp_create(uc, joinable)?;
     if let Err(errno) = copyout_struct(l, &lwp.lid(), new_lwp) {
         l.lwp_abandon(&lwp);
         return Err(errno.into());
