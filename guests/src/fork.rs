@@ -10,7 +10,7 @@ use rt::abi::lwp::{KinfoLwp, LwpId};
 use rt::abi::nr::{SYS_FORK, SYS_VFORK, SYS_VFORK14};
 use rt::abi::signal::{SIG_DFL, SIG_IGN, SS_DISABLE, SaFlags, SigSet, Siginfo, Signo};
 use rt::abi::ucontext::Ucontext;
-use rt::check::{Check, Fail, Verdict};
+use rt::check::{Check, Fail, Verdict, times};
 use rt::lwp::{self, How, spawn};
 use rt::process::{self, Status, in_child, low};
 use rt::start::Args;
@@ -134,7 +134,7 @@ fn child_has_one_lwp() -> Verdict {
 
 fn pid_is_nobodys_lid() -> Verdict {
     let tasks: [_; 8] = core::array::from_fn(|_| spawn(lwp::rest));
-    for _ in 0..50 {
+    for _ in 0..times(50) {
         let child = process::spawn_child(|| 0)?;
         ensure!(tasks.iter().all(|task| task.lid.raw() != child));
         ensure_err!(lwp::unpark(LwpId::new(child)), ESRCH);
@@ -221,7 +221,7 @@ fn forks_while_others_run() -> Verdict {
     static COUNT: Word = Word::new();
     let spinning = scene::spinning(&STOP, &COUNT)?;
     let forker = || {
-        for _ in 0..20 {
+        for _ in 0..times(20) {
             // The child makes LWPs of its own.
             let status = in_child(|| spawn(|| 6).join().unwrap_or(1))?;
             if status.code() != Some(6) {

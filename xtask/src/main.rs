@@ -188,6 +188,8 @@ enum Task {
         /// How many for each.
         #[arg(default_value_t = 1000)]
         seeds: u32,
+        /// Only these, by their numbers.
+        statements: Vec<String>,
     },
     /// Makes random calls from 64 LWPs on 2 vcpus: none may crash, hang, or leave anything behind.
     Barrage {
@@ -236,7 +238,7 @@ fn perform(task: Task) -> Result<ExitCode, String> {
         }
         Task::Http(options) => http::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
         Task::Bugs(options) => bugs::task(&Project::open()?, &options).map(|()| ExitCode::SUCCESS),
-        Task::Seeds { seeds } => many_seeds(seeds),
+        Task::Seeds { seeds, statements } => many_seeds(seeds, &statements),
         Task::TimelinePicture => timeline::picture(&Project::open()?).map(|()| ExitCode::SUCCESS),
         Task::Barrage { calls, seed } => long_barrage(calls, seed),
     }
@@ -254,11 +256,11 @@ fn test(only: &[String]) -> Result<ExitCode, String> {
     Ok(report.finish())
 }
 
-fn many_seeds(seeds: u32) -> Result<ExitCode, String> {
+fn many_seeds(seeds: u32, named: &[String]) -> Result<ExitCode, String> {
     let project = Project::open()?;
     let mut report = Report::default();
     report.begin("seeds", "statements under schedules from seeds");
-    seeds::each(&project, &mut report, seeds);
+    seeds::each(&project, &mut report, seeds, named);
     Ok(report.finish())
 }
 

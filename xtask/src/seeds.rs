@@ -35,15 +35,19 @@ const NOBODY: u32 = 65534;
 
 /// Tries all statements with a few seeds.
 pub(crate) fn suite(project: &Project, report: &mut Report) {
-    each(project, report, IN_SUITE);
+    each(project, report, IN_SUITE, &[]);
 }
 
-/// Tries all statements with so many seeds each.
-pub(crate) fn each(project: &Project, report: &mut Report, seeds: u32) {
+/// Tries statements, all unless some are named, with so many seeds each.
+pub(crate) fn each(project: &Project, report: &mut Report, seeds: u32, named: &[String]) {
     let Some(lwp) = report.need("lwp builds", || project.lwp()) else {
         return;
     };
-    let shown: Vec<_> = statements().into_iter().filter(is_shown).collect();
+    let is_wanted = |id: &str| named.is_empty() || named.iter().any(|name| name == id);
+    let all = statements().into_iter();
+    let shown: Vec<_> = all
+        .filter(|each| is_shown(each) && is_wanted(each.id))
+        .collect();
     let names: BTreeSet<_> = shown.iter().filter_map(Statement::guest).collect();
     let guests = names
         .into_iter()
@@ -129,7 +133,7 @@ impl Tries<'_> {
         match name {
             // It makes no other, and many more rounds unless it is told.
             "storm" => command.args(["4", "100"]),
-            _ => command.args(["--inline", statement.id]),
+            _ => command.args(["--inline", "--few", statement.id]),
         };
         if let Note::Relaxed { by, .. } = statement.note {
             command.arg(format!("--relaxed={by}"));

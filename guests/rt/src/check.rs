@@ -7,7 +7,8 @@
 //!
 //! Arguments: names of checks (or beginnings of names) to run; `--inline` runs them in the program
 //! itself, for kernels that cannot fork yet; `--list` names them; `--relaxed=park` and
-//! `--relaxed=transfer` say what the kernel does on purpose (see [`By`]).
+//! `--relaxed=transfer` say what the kernel does on purpose (see [`By`]); `--few` makes them do things less often, for runs
+//! of which there are many.
 
 use crate::fmt::Text;
 use crate::process::{self, Status};
@@ -15,7 +16,7 @@ use crate::start::Args;
 use crate::sync::NeverCame;
 use crate::{complain, say, sig};
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use lwp_abi::Errno;
 use lwp_abi::signal::{SigSet, Signo};
 
@@ -139,6 +140,17 @@ fn relax(by: By) {
     RELAXED.fetch_or(by as u8, Ordering::Relaxed);
 }
 
+static FEW: AtomicBool = AtomicBool::new(false);
+
+/// How often to do something that is usually done so often.
+pub fn times(usually: u32) -> u32 {
+    if FEW.load(Ordering::Relaxed) {
+        usually.div_ceil(10)
+    } else {
+        usually
+    }
+}
+
 /// Seconds until a check is over, one way or the other.
 const LIMIT: i64 = 20;
 /// Seconds until a program is over.
@@ -163,6 +175,7 @@ pub fn run(args: Args, groups: &[&[Check]]) -> i32 {
     for arg in args.rest() {
         match arg {
             "--inline" => inline = true,
+            "--few" => FEW.store(true, Ordering::Relaxed),
             "--relaxed=park" => relax(By::Park),
             "--relaxed=transfer" => relax(By::Transfer),
             "--list" => {

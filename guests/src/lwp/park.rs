@@ -8,7 +8,7 @@ use rt::abi::time::{
     CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_THREAD_CPUTIME_ID, TIMER_ABSTIME, Timespec,
 };
 use rt::abi::ucontext::Ucontext;
-use rt::check::{By, Check, Fail, Verdict, is_relaxed};
+use rt::check::{By, Check, Fail, Verdict, is_relaxed, times};
 use rt::lwp::{self, NOBODY, Task, again, park_for, park_until, spawn, tokenless};
 use rt::process::{self, in_child};
 use rt::scene::{has_token, lacks_token, parked, parked_twice, peek, peek_in_vain};
@@ -568,12 +568,12 @@ fn no_unpark_is_lost() -> Verdict {
     const ROUNDS: u32 = 100_000;
     let main = lwp::me();
     let task = spawn(move || {
-        for _ in 0..ROUNDS {
+        for _ in 0..times(ROUNDS) {
             TURN.take(1);
             TURN.give(0, main);
         }
     });
-    for _ in 0..ROUNDS {
+    for _ in 0..times(ROUNDS) {
         TURN.give(1, task.lid);
         TURN.take(0);
     }

@@ -3,7 +3,7 @@
 use rt::abi::lwp::{LwpId, LwpState};
 use rt::abi::signal::{SaFlags, SigSet, Siginfo, Signo};
 use rt::abi::ucontext::Ucontext;
-use rt::check::{By, Check, Fail, Verdict, is_relaxed};
+use rt::check::{By, Check, Fail, Verdict, is_relaxed, times};
 use rt::lwp::{self, NOBODY, Task, spawn};
 use rt::process;
 use rt::scene::{self, has_token, moves, parked_twice, pulse, sleeping, spinning, stands_still};
@@ -56,7 +56,7 @@ fn suspended_does_not_run() -> Verdict {
     static STOP: Word = Word::new();
     static COUNT: Word = Word::new();
     let task = spinning(&STOP, &COUNT)?;
-    for _ in 0..20 {
+    for _ in 0..times(20) {
         ensure_eq!(lwp::suspend(task.lid), Ok(0));
         ensure!(sysctl::is_in(task.lid, LwpState::Suspended));
         stands_still(&COUNT)?;
@@ -71,7 +71,7 @@ fn continued_runs() -> Verdict {
     static STOP: Word = Word::new();
     static COUNT: Word = Word::new();
     let task = spinning(&STOP, &COUNT)?;
-    for _ in 0..20 {
+    for _ in 0..times(20) {
         lwp::suspend(task.lid)?;
         let before = COUNT.get();
         ensure_eq!(lwp::resume(task.lid), Ok(0));
@@ -87,7 +87,7 @@ fn suspended_is_state_8() -> Verdict {
     static STOP: Word = Word::new();
     static COUNT: Word = Word::new();
     let spinning = spinning(&STOP, &COUNT)?;
-    for _ in 0..50 {
+    for _ in 0..times(50) {
         let parked = scene::parked()?;
         for lid in [spinning.lid, parked.lid] {
             ensure_eq!(lwp::suspend(lid), Ok(0));
@@ -157,7 +157,7 @@ fn oneself_with_a_sleeper() -> Verdict {
     sleeping()?;
     let task = suspending_itself(&BACK)?;
     // Broadcasts alone do not bring it back.
-    for _ in 0..20 {
+    for _ in 0..times(20) {
         pulse()?;
         sysctl::until_asleep(task.lid, "lwpwait")?;
     }

@@ -3,7 +3,7 @@
 use rt::abi::signal::{SI_USER, SaFlags, SigSet, Siginfo, Signo};
 use rt::abi::time::{ITIMER_REAL, Itimerval, Timeval};
 use rt::abi::ucontext::Ucontext;
-use rt::check::{Check, Verdict};
+use rt::check::{Check, Verdict, times};
 use rt::lwp::{self, How, spawn};
 use rt::process::{self, in_child};
 use rt::sync::Word;
@@ -223,7 +223,7 @@ fn default_actions() -> Verdict {
 fn exit_from_anywhere() -> Verdict {
     static STOP: Word = Word::new();
     static COUNT: Word = Word::new();
-    for _ in 0..10 {
+    for _ in 0..times(10) {
         let status = in_child(|| {
             let scenes = (
                 scene::spinning(&STOP, &COUNT).is_ok(),
@@ -262,7 +262,7 @@ fn fatal_signal_in_any_lwp() -> Verdict {
 }
 
 fn two_exits() -> Verdict {
-    for _ in 0..50 {
+    for _ in 0..times(50) {
         let status = in_child(|| {
             static GO: Word = Word::new();
             let task = spawn(|| {

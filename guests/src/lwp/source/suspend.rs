@@ -4,7 +4,7 @@ use rt::abi::lwp::{LwpId, LwpState};
 use rt::abi::nr::SYS_VFORK;
 use rt::abi::signal::{SaFlags, Siginfo, Signo};
 use rt::abi::ucontext::Ucontext;
-use rt::check::{Check, Verdict};
+use rt::check::{Check, Verdict, times};
 use rt::lwp::{self, How, Task, spawn};
 use rt::process;
 use rt::scene::{self, has_token, lacks_token, pulse};
@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
 
 fn target_that_exits() -> Verdict {
     static GO: Word = Word::new();
-    for _ in 0..200 {
+    for _ in 0..times(200) {
         GO.set(0);
         let task = spawn(|| GO.spin(1));
         GO.set(1);
