@@ -8,7 +8,7 @@
 use crate::Unix;
 use crate::args::Args;
 use crate::copy::{copyin_into, copyin_slice, copyin_struct, copyout, copyout_struct, fault};
-use core::cell::RefCell;
+use core::cell::Cell;
 use lwp_abi::errno::Errno;
 use lwp_abi::lwp::{
     LWP_DETACHED, LWP_SUSPENDED, LWP_UNPARK_MAX, LWPCTL_FEATURE_CURCPU, LWPCTL_FEATURE_PCTR, LwpId,
@@ -30,13 +30,16 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 /// context. EAGAIN: RLIMIT_NTHR.
 pub(crate) fn sys_lwp_create(_: &Unix, l: &mut CurLwp, a: &Args) -> SysResult {
     thread_local! {
-        /// The context of whichever LWP is made: it is large, and need not be cleared before it is read.
-        static CONTEXT: RefCell<Ucontext> = RefCell::new(Ucontext::new_zeroed());
+        /// Room for the context, which is large, and need not be cleared before it is read.
+        static SPARE: Cell<Option<Box<Ucontext>>> = const { Cell::new(None) };
     }
-    CONTEXT.with_borrow_mut(|uc| {
-        copyin_into(l, a.ptr(0), uc)?;
-        create(l, a, uc)
-    })
+    let mut uc = SPARE
+        .take()
+        .unwrap_or_else(|| Box::new(Ucontext::new_zeroed()));
+    let copied = copyin_into(l, a.ptr(0), &mut *uc).map_err(Into::into);
+    let made = copied.and_then(|()| create(l, a, &uc));
+    SPARE.set(Some(uc));
+    made
 }
 
 fn create(l: &mut CurLwp, a: &Args, uc: &Ucontext) -> SysResult {
