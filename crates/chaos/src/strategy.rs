@@ -284,7 +284,7 @@ impl Strategy for Random {
     }
 }
 
-/// How long an LWP may keep all others of lower priority from running: it may be waiting for one of them.
+/// For how many points an LWP may wait for those of higher priority: they may be waiting for it, in turns.
 const PATIENCE: u32 = 300;
 
 struct Pct {
@@ -294,10 +294,11 @@ struct Pct {
     changes: Vec<u64>,
     /// Points so far.
     points: u64,
-    /// Who runs, and for how many points in a row others could have.
-    running: (u64, u32),
-    /// The next lowest.
+    /// Who of those that wait has the lowest priority, and for how many points in a row it was that one.
+    waiting: (u64, u32),
+    /// The lowest priority of all so far, and the highest.
     lowest: u64,
+    highest: u64,
 }
 
 impl Pct {
@@ -309,8 +310,9 @@ impl Pct {
             seed: seed.of(PRIORITY),
             changes: (1..u64::from(depth.min(POINTS))).map(change).collect(),
             points: 0,
-            running: (0, 0),
+            waiting: (0, 0),
             lowest: 1 << 32,
+            highest: 1 << 63,
         }
     }
 
@@ -320,8 +322,26 @@ impl Pct {
         *self.priorities.entry(birth).or_insert_with(any)
     }
 
+    /// The one of the highest priority, or who has waited for long: that has the highest from now on.
     fn highest(&mut self, others: Others<'_>) -> Option<u64> {
-        others.max_by_key(|&birth| self.priority(birth))
+        let known = others.map(|birth| (self.priority(birth), birth));
+        let (lowest, highest) = known.fold((None, None), |(lowest, highest), each| {
+            (
+                Some(lowest.map_or(each, |other| each.min(other))),
+                highest.max(Some(each)),
+            )
+        });
+        let (_, lowest) = lowest?;
+        self.waiting = match self.waiting {
+            (birth, count) if birth == lowest => (birth, count + 1),
+            _ => (lowest, 0),
+        };
+        if self.waiting.1 > PATIENCE {
+            self.highest += 1;
+            self.priorities.insert(lowest, self.highest);
+            return Some(lowest);
+        }
+        highest.map(|(_, birth)| birth)
     }
 
     fn lower(&mut self, birth: u64) {
@@ -333,17 +353,12 @@ impl Pct {
 impl Strategy for Pct {
     fn at_point(&mut self, at: Anchor, others: Others<'_>) -> Option<u64> {
         self.points += 1;
-        self.running = match self.running {
-            (birth, count) if birth == at.birth => (birth, count + 1),
-            _ => (at.birth, 0),
-        };
-        if self.changes.contains(&self.points) || self.running.1 > PATIENCE {
-            self.running.1 = 0;
+        let highest = self.highest(others);
+        if self.changes.contains(&self.points) {
             self.lower(at.birth);
         }
         let mine = self.priority(at.birth);
-        let highest = self.highest(others)?;
-        (self.priority(highest) > mine).then_some(highest)
+        highest.filter(|&highest| self.priority(highest) > mine)
     }
 
     fn at_pick(&mut self, _: Anchor, others: Others<'_>) -> Option<u64> {
@@ -593,6 +608,39 @@ mod tests {
         let ran = play(&mut *strategy(plan, Seed(5)), 4, 100);
         let switches = ran.windows(2).filter(|pair| pair[0] != pair[1]).count();
         assert!((1..=3).contains(&switches), "{ran:?}");
+    }
+
+    /// As of two that wake each other in turns and wait for the third, which has no high priority.
+    #[test]
+    fn two_in_turns_do_not_keep_a_third_from_running() {
+        for seed in 0..50 {
+            let plan = Plan::Pct {
+                depth: 2,
+                points: 1000,
+            };
+            let mut strategy = strategy(plan, Seed(seed));
+            let mut running = 0;
+            let mut ran = Vec::new();
+            for nth in 0..5000 {
+                ran.push(running);
+                let point = Point::Call;
+                let at = Anchor {
+                    birth: running,
+                    point,
+                    nth,
+                };
+                // Of the two one sleeps.
+                let next = match running {
+                    2 => strategy.at_point(at, &mut [u64::from(nth % 2)].into_iter()),
+                    one => strategy.at_pick(at, &mut [1 - one, 2].into_iter()),
+                };
+                running = next.unwrap_or(running);
+            }
+            assert!(
+                ran.iter().filter(|&&birth| birth == 2).count() > 5,
+                "{seed}"
+            );
+        }
     }
 
     #[test]
