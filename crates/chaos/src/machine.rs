@@ -87,6 +87,8 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// An LWP that has computed for between one and two times this without a system call is preempted: CPU time of the
 /// host's, and as much of the guest's.
 const STRETCH: Duration = Duration::from_millis(4);
+/// The first time it takes so many times this: a host that is slow for once must not look like a program that spins.
+const SPINS: u64 = 8;
 /// The instructions that read the time-stamp counter.
 const RDTSC: [u8; 2] = [0x0f, 0x31];
 const RDTSCP: [u8; 3] = [0x0f, 0x01, 0xf9];
@@ -110,9 +112,11 @@ pub struct ChaosMachine<M> {
     tick: AtomicU64,
     /// Random words so far.
     words: AtomicU64,
-    /// Visits to user mode, and how many there had been at the last kick.
+    /// Visits to user mode, how many there had been at the last kick, and how many kicks that visit has had since its
+    /// first.
     visits: AtomicU64,
     kicked: AtomicU64,
+    kicks: AtomicU64,
     /// Host descriptors that are watched, and jobs that are not done.
     watched: AtomicU64,
     /// There has been a fork, of this process or the one that it comes from.
@@ -136,6 +140,7 @@ impl<M: Machine> ChaosMachine<M> {
             words: AtomicU64::new(0),
             visits: AtomicU64::new(0),
             kicked: AtomicU64::new(u64::MAX),
+            kicks: AtomicU64::new(0),
             watched: AtomicU64::new(0),
             has_family: AtomicBool::new(false),
             end: AtomicU64::new(u64::MAX),
@@ -244,10 +249,20 @@ impl<M: Machine> ChaosMachine<M> {
         }
     }
 
-    /// The other machine was kicked: whether this visit to user mode was there at the last kick.
+    /// The other machine was kicked: whether this visit to user mode has been there for enough kicks.
     fn is_stretch(&self) -> bool {
         let visits = self.visits.load(Ordering::Relaxed);
-        self.kicked.swap(visits, Ordering::Relaxed) == visits
+        if self.kicked.swap(visits, Ordering::Relaxed) != visits {
+            self.kicks.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let kicks = 1 + self.kicks.fetch_add(1, Ordering::Relaxed);
+        kicks
+            >= if self.chaos.stretches() == 0 {
+                SPINS
+            } else {
+                1
+            }
     }
 
     /// Does what the guest's RDTSC or RDTSCP would have done, if that was what faulted.
