@@ -256,26 +256,35 @@ fn test(only: &[String]) -> Result<ExitCode, String> {
     Ok(report.finish())
 }
 
-fn many_seeds(seeds: u32, named: &[String]) -> Result<ExitCode, String> {
+/// Makes one suite's checks alone, and longer than the test command does.
+fn alone(
+    suite: &'static str,
+    about: &str,
+    checks: impl FnOnce(&Project, &mut Report),
+) -> Result<ExitCode, String> {
     let project = Project::open()?;
     let mut report = Report::default();
-    report.begin("seeds", "statements under schedules from seeds");
-    seeds::each(&project, &mut report, seeds, named);
+    report.begin(suite, about);
+    checks(&project, &mut report);
     Ok(report.finish())
+}
+
+fn many_seeds(seeds: u32, named: &[String]) -> Result<ExitCode, String> {
+    let about = "statements under schedules from seeds";
+    alone("seeds", about, |project, report| {
+        seeds::each(project, report, seeds, named);
+    })
 }
 
 fn long_barrage(calls: u64, seed: u64) -> Result<ExitCode, String> {
-    let project = Project::open()?;
-    let mut report = Report::default();
-    report.begin("barrage", "random calls from 64 LWPs");
-    barrage::calls(&project, &mut report, seed, calls, Duration::from_hours(1));
-    Ok(report.finish())
+    alone("barrage", "random calls from 64 LWPs", |project, report| {
+        barrage::calls(project, report, seed, calls, Duration::from_hours(1));
+    })
 }
 
 fn soak(runs: u32) -> Result<ExitCode, String> {
-    let project = Project::open()?;
-    let mut report = Report::default();
-    report.begin("soak", "bundles with esbuild again and again");
-    esbuild::soak(&project, &mut report, runs);
-    Ok(report.finish())
+    let about = "bundles with esbuild again and again";
+    alone("soak", about, |project, report| {
+        esbuild::soak(project, report, runs);
+    })
 }

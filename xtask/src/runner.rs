@@ -57,6 +57,11 @@ impl Runner {
         self
     }
 
+    /// The same, with more options or words of theirs.
+    pub(crate) fn options(self, words: &[&str]) -> Self {
+        words.iter().fold(self, |runner, word| runner.option(word))
+    }
+
     /// The command that runs `program`; its arguments are to be added.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut words = self.words();

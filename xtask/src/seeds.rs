@@ -104,11 +104,9 @@ impl Tries<'_> {
         made.map_err(|why| format!("{}: {why}", place.display()))?;
         let log = place.join("log");
 
-        let mut plain = self.runner.clone();
-        for option in ["-q", "--chaos", "1", "--virtual-time", "--policy", "fair"] {
-            plain = plain.option(option);
-        }
-        let plain = plain.option("--perturb").option("none");
+        let plain = self.runner.clone();
+        let plain = plain.options(&["-q", "--chaos", "1", "--virtual-time"]);
+        let plain = plain.options(&["--policy", "fair", "--perturb", "none"]);
         let said = run(&mut self.check(&plain, statement, &place), LIMIT, &log)?;
         let said = said.success()?.stdout;
         if !said.contains(&format!("ok {}", statement.id)) {
@@ -117,11 +115,9 @@ impl Tries<'_> {
 
         let schedule = place.join("found.schedule");
         let hunt = self.runner.clone().hunting();
-        let hunt = hunt.option("--jobs").option("1");
-        let hunt = hunt.option("--runs").option(&self.seeds.to_string());
-        let hunt = hunt.option("--timeout").option(RUN_LIMIT);
-        let hunt = hunt.option("--perturb").option("all");
-        let hunt = hunt.option("-o").option(&schedule.to_string_lossy());
+        let hunt = hunt.options(&["--jobs", "1", "--runs", &self.seeds.to_string()]);
+        let hunt = hunt.options(&["--timeout", RUN_LIMIT, "--perturb", "all"]);
+        let hunt = hunt.options(&["-o", &schedule.to_string_lossy()]);
         let done = run(&mut self.check(&hunt, statement, &place), LIMIT, &log);
         done.and_then(Finished::success).map(drop)
     }

@@ -256,13 +256,11 @@ impl<M: Machine> ChaosMachine<M> {
             self.kicks.store(0, Ordering::Relaxed);
             return false;
         }
-        let kicks = 1 + self.kicks.fetch_add(1, Ordering::Relaxed);
-        kicks
-            >= if self.chaos.stretches() == 0 {
-                SPINS
-            } else {
-                1
-            }
+        let enough = match self.chaos.stretches() {
+            0 => SPINS,
+            _ => 1,
+        };
+        1 + self.kicks.fetch_add(1, Ordering::Relaxed) >= enough
     }
 
     /// Does what the guest's RDTSC or RDTSCP would have done, if that was what faulted.

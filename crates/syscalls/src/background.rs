@@ -24,10 +24,10 @@ const ARRIVAL: Duration = Duration::from_secs(1);
 
 /// Whether the process is in the background of `fd`, its controlling terminal.
 pub(crate) fn is_background(sys: &Unix, fd: i32) -> bool {
-    let foreground = sys.host.fd(fd).map(tcgetpgrp);
-    let own = sys.host.getpgid(0);
-    foreground.is_ok_and(|group| {
-        group.is_ok_and(|group| own.is_ok_and(|own| own != group.as_raw_nonzero().get()))
+    let foreground = sys.host.fd(fd).ok().and_then(|fd| tcgetpgrp(fd).ok());
+    foreground.is_some_and(|group| {
+        let own = sys.host.getpgid(0);
+        own.is_ok_and(|own| own != group.as_raw_nonzero().get())
     })
 }
 

@@ -170,8 +170,10 @@ pub(crate) fn sys_getpgrp(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
 /// # Errors
 /// ESRCH.
 pub(crate) fn sys_getpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
-    let pid = host::Pid::as_raw(pid_arg(sys, a.int(0))?);
-    let group = sys.host.getpgid(pid).map_err(from_host)?;
+    let group = sys
+        .host
+        .getpgid(pid_arg(sys, a.int(0))?)
+        .map_err(from_host)?;
     Ok(ret_pid(sys, group))
 }
 
@@ -180,8 +182,10 @@ pub(crate) fn sys_getpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
 /// # Errors
 /// ESRCH.
 pub(crate) fn sys_getsid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
-    let pid = host::Pid::as_raw(pid_arg(sys, a.int(0))?);
-    let session = sys.host.getsid(pid).map_err(from_host)?;
+    let session = sys
+        .host
+        .getsid(pid_arg(sys, a.int(0))?)
+        .map_err(from_host)?;
     Ok(ret_pid(sys, session))
 }
 
@@ -197,7 +201,7 @@ pub(crate) fn sys_setpgid(sys: &Unix, _: &mut CurLwp, a: &Args) -> SysResult {
     let pid = pid_arg(sys, a.int(0))?;
     // The group of nobody that is there is none that one could join.
     let group = sys.pids.to_host(group).map_err(|_| Errno::EPERM)?;
-    host::setpgid(pid, host::Pid::from_raw(group)).map_err(from_rustix)?;
+    host::setpgid(host::Pid::from_raw(pid), host::Pid::from_raw(group)).map_err(from_rustix)?;
     Ok(Ret::ZERO)
 }
 
@@ -210,12 +214,12 @@ pub(crate) fn sys_setsid(sys: &Unix, _: &mut CurLwp, _: &Args) -> SysResult {
     Ok(ret_pid(sys, session.as_raw_nonzero().get()))
 }
 
-/// A pid argument: 0, as `None`, is the caller.
-fn pid_arg(sys: &Unix, pid: i32) -> Result<Option<host::Pid>, Errno> {
+/// The host's number for a pid argument; 0 is the caller.
+fn pid_arg(sys: &Unix, pid: i32) -> Result<i32, Errno> {
     if pid < 0 {
         return Err(Errno::ESRCH);
     }
-    Ok(host::Pid::from_raw(sys.pids.to_host(pid)?))
+    sys.pids.to_host(pid)
 }
 
 fn ret_pid(sys: &Unix, host: i32) -> Ret {
